@@ -1,0 +1,348 @@
+"""The registry's words: references, versions, verification, promotions, and the `Registry` seam.
+
+Everything that publishes, lists or loads models speaks these types. They know
+nothing of MLflow, of addresses or of files' whereabouts; `mlflow` is one
+implementation of `Registry`, found through `micserve.registry.open_registry`.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, Self
+
+from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt
+
+from micserve.artifact.contract import MODEL_NAME, Contract, FamilyName, ModelContract
+from micserve.errors import ParameterError
+
+ALIAS = r"^(?!latest$|v[0-9]+$)[a-z][a-z0-9-]{0,62}$"
+"""Without the two forms that MLflow keeps for itself: `latest` and `v3`."""
+
+DEFAULT_ALIAS = "production"
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""sha256 of a package zip, 64 hexadecimal digits."""
+
+Scalar = str | int | float | bool
+"""What a listing shows of a parameter."""
+
+RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+class ModelRef(Contract):
+    """Which model is meant: a name with either a version number or an alias."""
+
+    name: Annotated[str, Field(pattern=MODEL_NAME)]
+    version: PositiveInt | None = None
+    alias: Annotated[str, Field(pattern=ALIAS)] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `name@3`, `name@production` or `name` (which means `name@production`).
+
+        Raises
+        ------
+        ParameterError
+            Saying which part is wrong and what it may look like.
+        """
+        name, at, pointer = text.strip().partition("@")
+        _refuse_bad_name(name)
+        if not at:
+            return cls(name=name, alias=DEFAULT_ALIAS)
+        if re.fullmatch(r"[0-9]{1,9}", pointer) and int(pointer) > 0:
+            return cls(name=name, version=int(pointer))
+        _refuse_bad_alias(pointer)
+        return cls(name=name, alias=pointer)
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.alias if self.version is None else self.version}"
+
+
+def _refuse_bad_name(name: str) -> None:
+    if not re.fullmatch(MODEL_NAME, name):
+        raise ParameterError(
+            f"{name!r} is not a model name: use lower case letters, digits and hyphens, at most "
+            "63 of them, as in n2v-spots."
+        )
+
+
+def _refuse_bad_alias(alias: str) -> None:
+    if not re.fullmatch(ALIAS, alias):
+        raise ParameterError(
+            f"{alias!r} is neither a version number nor an alias: write name@3 for version 3, or "
+            "name@production; an alias has lower case letters, digits and hyphens, and is "
+            "neither 'latest' nor a 'v' with a number."
+        )
+
+
+class Check(Contract):
+    """One thing that was checked of a package before it was published."""
+
+    name: str
+    passed: bool
+    value: float | None = None
+    """What was measured, for example the largest difference between tiled and whole."""
+    limit: float | None = None
+    """What it may be at most."""
+    detail: str = ""
+
+
+class Verification(Contract):
+    """What was checked of a package, when, and whether all of it held."""
+
+    checked: AwareDatetime
+    checks: Annotated[tuple[Check, ...], Field(min_length=1)]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+
+class QualityControl(Contract):
+    """The quality report that was attached to a version last."""
+
+    created: AwareDatetime
+    summary: dict[str, Any]
+    """Free, except for `beats_gaussian` (true or false): whether the model did better than a
+    plain Gaussian filter; `promote` warns when it is false."""
+    folder: str
+    """Where its files lie; `read_file(version, f"{folder}/report.html")`."""
+
+
+class Card(Contract):
+    """What listings and clients need to know of a version without downloading its package."""
+
+    description: str = ""
+    axes: str
+    """Spatial axes, `YX` or `ZYX`."""
+    channels: PositiveInt
+    outputs: dict[str, PositiveInt]
+    """Head name to number of channels."""
+    pixel_size_um: dict[Literal["Z", "Y", "X"], float] | None
+    halo: tuple[NonNegativeInt, ...] | None
+    """Pixels per spatial axis; None for a network that must not be tiled."""
+    multiple: tuple[PositiveInt, ...]
+    normalization: str
+    """Name of the rule, as in `micserve.normalize`."""
+    parameters: dict[str, Scalar]
+    """The contract's family-specific parameters that are plain values."""
+    training: dict[str, Scalar]
+    """Plain values of the contract's provenance; nested names are joined with a dot."""
+    size_bytes: NonNegativeInt
+    """Of the package zip."""
+
+
+class ModelVersion(Contract):
+    """One published version. All of it is fixed for ever, but `aliases`, `qc`, `verification`."""
+
+    name: str
+    version: PositiveInt
+    digest: Digest
+    family: FamilyName
+    ndim: Literal[2, 3]
+    created: AwareDatetime
+    run_id: str
+    aliases: tuple[str, ...] = ()
+    verification: Verification | None = None
+    qc: QualityControl | None = None
+    card: Card
+    source: str
+    """Where the registry keeps the package; only the registry itself reads this."""
+
+    @property
+    def ref(self) -> ModelRef:
+        return ModelRef(name=self.name, version=self.version)
+
+
+class Model(Contract):
+    """One name with its newest version and the versions that its aliases point to."""
+
+    name: str
+    latest: ModelVersion
+    aliases: dict[str, PositiveInt]
+
+
+class Promotion(Contract):
+    """One move of an alias: who moved it, when, from where to where, and why."""
+
+    name: str
+    alias: str
+    from_version: PositiveInt | None
+    """None when the alias was new."""
+    to_version: PositiveInt
+    by: str
+    at: AwareDatetime
+    reason: str
+    forced: bool = False
+    warnings: tuple[str, ...] = ()
+    """Sentences for the person who promotes, for example that a Gaussian filter does better."""
+
+
+class Progress(Contract):
+    """How far a run is."""
+
+    fraction: Annotated[float, Field(ge=0, le=1)]
+    phase: str
+    seconds_left: float | None = None
+    at: AwareDatetime
+
+
+class RunRecord(Contract):
+    """What the tracking server knows of one training run."""
+
+    id: str
+    name: str
+    family: str
+    status: RunStatus
+    started: AwareDatetime
+    ended: AwareDatetime | None = None
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    """The last value of each."""
+    progress: Progress | None = None
+
+
+class Run(Protocol):
+    """One training run that is being recorded.
+
+    Nothing here raises when the registry is away: values are buffered, sent
+    again later, and the program's log is warned. A training outlives its tracking server.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Loss and the like at one step; returns at once."""
+
+    def log_progress(self, fraction: float, phase: str, seconds_left: float | None) -> None:
+        """0 to 1; only the last one is kept; returns at once."""
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        """Keep a copy of one file with the run; it must stay in place until `finish`."""
+
+    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        """Send what is left, waiting a bounded time for the registry, and close the run."""
+
+
+class Registry(Protocol):
+    """Where versions of models are kept. Thread-safe. Every version is immutable.
+
+    Every method may raise RegistryUnavailableError, within seconds.
+    """
+
+    def list_models(self) -> tuple[Model, ...]:
+        """All models with at least one published version, by name."""
+
+    def list_versions(self, name: str) -> tuple[ModelVersion, ...]:
+        """Published versions, newest first.
+
+        Raises
+        ------
+        ModelNotFoundError
+            Naming the nearest names that there are.
+        """
+
+    def resolve(self, ref: ModelRef) -> ModelVersion:
+        """The version that a reference means now: one request.
+
+        Raises
+        ------
+        ModelNotFoundError, VersionNotFoundError
+            Naming what there is instead.
+        """
+
+    def publish(
+        self,
+        package: Path,
+        *,
+        name: str,
+        run_id: str | None,
+        contract: ModelContract,
+        verification: Verification | None,
+        description: str = "",
+    ) -> ModelVersion:
+        """Make a package the next version of `name`: wholly, or not at all.
+
+        Parameters
+        ----------
+        package
+            The model package, a zip file.
+        run_id
+            The training run that made it; None makes a run that only holds the files.
+        verification
+            None publishes a version that `promote` refuses until it is verified.
+        """
+
+    def fetch(self, version: ModelVersion) -> Path:
+        """The package zip in the local cache, its sha256 checked now. Safe to call at once from
+        many threads and processes; a damaged file in the cache is fetched again.
+
+        Raises
+        ------
+        DigestMismatchError
+            When the registry itself delivers other bytes than were published.
+        """
+
+    def promote(
+        self, ref: ModelRef, alias: str, *, by: str, reason: str, force: bool = False
+    ) -> Promotion:
+        """Point an alias at a version, and record who did it and why.
+
+        Raises
+        ------
+        PromotionRefusedError
+            When the version has no passed verification and `force` is not given.
+        ParameterError
+            When `force` comes without a reason.
+        """
+
+    def promotions(self, name: str) -> tuple[Promotion, ...]:
+        """All moves of this model's aliases, oldest first."""
+
+    def attach_qc(
+        self, version: ModelVersion, summary: Mapping[str, Any], files: Path
+    ) -> ModelVersion:
+        """Add a quality report: numbers for listings, and a folder of files."""
+
+    def record_verification(
+        self, version: ModelVersion, verification: Verification
+    ) -> ModelVersion:
+        """Note that a published version was verified (again)."""
+
+    def list_files(self, version: ModelVersion, folder: str = "") -> tuple[str, ...]:
+        """Paths of all files kept with the version's run, at any depth below `folder`."""
+
+    def read_file(self, version: ModelVersion, path: str) -> bytes:
+        """One file kept with the version's run: a training report, a page of a quality report.
+
+        Raises
+        ------
+        NotFoundError
+            When there is no such file.
+        """
+
+    def start_run(
+        self,
+        *,
+        family: str,
+        name: str,
+        run_id: str | None = None,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> Run:
+        """Begin to record a training, or go on with the run `run_id`.
+
+        A parameter whose value differs from that of the resumed run is kept
+        as the run's tag `micserve.resumed_with`.
+        """
+
+    def read_run(self, run_id: str) -> RunRecord:
+        """What is recorded of a run.
+
+        Raises
+        ------
+        NotFoundError
+            When there is no such run.
+        """
