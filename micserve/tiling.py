@@ -116,9 +116,7 @@ def plan_tiles(
     multiple
         Total stride of the network per axis.
     """
-    axes = [
-        _plan_axis(*sizes) for sizes in zip(shape, tile, halo, multiple, strict=True)
-    ]
+    axes = [_plan_axis(*sizes) for sizes in zip(shape, tile, halo, multiple, strict=True)]
     return [
         Tile(read=tuple(r for r, _ in spans), write=tuple(w for _, w in spans))
         for spans in product(*axes)

@@ -1,0 +1,13 @@
+"""The model families that this server knows."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from micserve.families.base import Family, OutputKind, PredictParameters
+from micserve.families.n2v import Noise2Void
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {family.name: family for family in (Noise2Void(),)}
+)
+
+__all__ = ["FAMILIES", "Family", "OutputKind", "PredictParameters"]
