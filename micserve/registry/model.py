@@ -15,8 +15,9 @@ from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt
 from micserve.artifact.contract import MODEL_NAME, Contract, FamilyName, ModelContract
 from micserve.errors import ParameterError
 
-ALIAS = r"^(?!latest$|v[0-9]+$)[a-z][a-z0-9-]{0,62}$"
-"""Without the two forms that MLflow keeps for itself: `latest` and `v3`."""
+ALIAS = r"^[a-z][a-z0-9-]{0,62}$"
+RESERVED_ALIAS = r"latest|v[0-9]+"
+"""What MLflow keeps for itself."""
 
 DEFAULT_ALIAS = "production"
 
@@ -67,7 +68,7 @@ def _refuse_bad_name(name: str) -> None:
 
 
 def _refuse_bad_alias(alias: str) -> None:
-    if not re.fullmatch(ALIAS, alias):
+    if not re.fullmatch(ALIAS, alias) or re.fullmatch(RESERVED_ALIAS, alias):
         raise ParameterError(
             f"{alias!r} is neither a version number nor an alias: write name@3 for version 3, or "
             "name@production; an alias has lower case letters, digits and hyphens, and is "
