@@ -1,0 +1,74 @@
+# micserve: what a person types. Everything is set up on first use, nothing outside this folder.
+#
+#   make demo       everything once, end to end        make up / down   start, stop
+#   make train-n2v DATA=folder NAME=n2v-mine           make test / lint / bench
+#
+# Settings: PRESET, RESUME, ARGS (more trainer flags), MICSERVE_HOME (default ./var).
+
+PYTHON ?= python3.11
+FAMILIES := n2v
+
+export MICSERVE_HOME ?= $(CURDIR)/var
+export MICSERVE_REGISTRY_PORT ?= 8010
+export MICSERVE_GATEWAY_PORT ?= 8000
+export MICSERVE_N2V_PORT ?= 8011
+export MICSERVE_REGISTRY ?= http://127.0.0.1:$(MICSERVE_REGISTRY_PORT)
+export MICSERVE_URL ?= http://127.0.0.1:$(MICSERVE_GATEWAY_PORT)
+export MLFLOW_DISABLE_TELEMETRY := true
+export BENTOML_DO_NOT_TRACK := true
+
+SERVE := .venvs/serve
+TRAIN = .venvs/$*
+
+.PHONY: help demo up down status test test-quick lint bench clean setup $(FAMILIES:%=train-%) $(FAMILIES:%=setup-%)
+
+help:
+	@sed -n '3,6s/^# \{0,1\}//p' Makefile
+
+# --- environments: one for serving and tests, one per training stack --------------------------
+setup: $(SERVE)/.ready
+$(FAMILIES:%=setup-%): setup-%: .venvs/%/.ready
+
+$(SERVE)/.ready: containers/requirements/serve.txt containers/requirements/dev.txt pyproject.toml
+	@sh containers/venv.sh $(PYTHON) $(SERVE) containers/requirements/serve.txt containers/requirements/dev.txt
+
+.venvs/n2v/.ready: training/n2v/requirements.txt pyproject.toml
+	@sh containers/venv.sh $(PYTHON) .venvs/n2v training/n2v/requirements.txt
+
+# --- running ------------------------------------------------------------------------------------
+up: $(SERVE)/.ready
+	@$(SERVE)/bin/python -m services.local up
+
+down:
+	@if [ -e $(SERVE)/.ready ]; then $(SERVE)/bin/python -m services.local down; fi
+
+status: $(SERVE)/.ready
+	@$(SERVE)/bin/python -m services.local status
+
+$(FAMILIES:%=train-%): train-%: .venvs/%/.ready $(SERVE)/.ready
+	@$(SERVE)/bin/python -m services.local up --quiet
+	@$(TRAIN)/bin/python -m training.$* $(if $(DATA),--data "$(DATA)") $(if $(NAME),--name "$(NAME)") \
+	    $(if $(PRESET),--preset $(PRESET)) $(if $(RESUME),--resume $(RESUME)) $(ARGS)
+
+demo:
+	@$(MAKE) --no-print-directory -j2 setup setup-n2v
+	@sh services/local/demo.sh
+
+# --- checks -------------------------------------------------------------------------------------
+test: $(SERVE)/.ready .venvs/n2v/.ready
+	@$(SERVE)/bin/python -m pytest $(ARGS)
+
+test-quick: $(SERVE)/.ready
+	@$(SERVE)/bin/python -m pytest -m "not slow" $(ARGS)
+
+lint: $(SERVE)/.ready
+	@$(SERVE)/bin/ruff check .
+	@$(SERVE)/bin/ruff format --check .
+	@$(SERVE)/bin/mypy
+	@$(SERVE)/bin/lint-imports --no-cache
+
+bench: $(SERVE)/.ready .venvs/n2v/.ready
+	@$(SERVE)/bin/python -m tests.bench $(ARGS)
+
+clean:
+	rm -rf .venvs var

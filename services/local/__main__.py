@@ -1,0 +1,226 @@
+"""`python -m services.local up | down | status`: all of micserve as processes of one machine.
+
+supervisord keeps the processes alive; this module only starts it, waits until
+every part says it is ready, and says where to look when one does not.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from rich.console import Console
+
+READY_WITHIN_S = 180
+"""MLflow makes its database on the first start, which takes most of this on a slow disk."""
+
+console = Console(highlight=False)
+
+
+class LocalSettings(BaseSettings):
+    """All variables start with `MICSERVE_`: MICSERVE_HOME, MICSERVE_GATEWAY_PORT, …"""
+
+    model_config = SettingsConfigDict(env_prefix="MICSERVE_", frozen=True, extra="ignore")
+
+    home: Path = Path("var")
+    """Folder of everything that micserve writes."""
+    gateway_port: int = 8000
+    registry_port: int = 8010
+    n2v_port: int = 8011
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One process of the stack, as the supervisor's configuration names it."""
+
+    name: str
+    port: int
+    ready_path: str
+    what: str
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(self.address + self.ready_path, timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+def parts(settings: LocalSettings) -> tuple[Part, ...]:
+    return (
+        Part("registry", settings.registry_port, "/health", "model versions and training runs"),
+        Part("n2v", settings.n2v_port, "/readyz", "Noise2Void inference"),
+        Part("gateway", settings.gateway_port, "/readyz", "the one address for Fiji and scripts"),
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make", description=__doc__.split("\n")[0])
+    parser.add_argument("command", choices=["up", "down", "status"])
+    parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
+    command = parser.parse_args()
+    settings = LocalSettings()
+    console.quiet = command.quiet
+    match command.command:
+        case "up":
+            return up(settings)
+        case "down":
+            return down(settings)
+        case _:
+            return status(settings)
+
+
+def up(settings: LocalSettings) -> int:
+    """Start what is not running, and return when all of it is ready."""
+    home = settings.home.absolute()
+    for folder in ("run", "logs", "registry"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    supervisor = _running_supervisor(home)
+    if supervisor is None:
+        if not _ports_are_free(settings):
+            return 1
+        supervisor = _start_supervisor(settings, home)
+    return _wait_until_ready(settings, supervisor)
+
+
+def down(settings: LocalSettings) -> int:
+    """Let running predictions end, then stop everything that `up` started."""
+    supervisor = _running_supervisor(settings.home.absolute())
+    if supervisor is None:
+        console.print("micserve is not running.")
+        return 0
+    with console.status("Stopping micserve …"):
+        supervisor.send_signal(signal.SIGTERM)
+        try:
+            supervisor.wait(timeout=90)
+        except psutil.TimeoutExpired:
+            _complain(f"micserve (process {supervisor.pid}) does not stop; end it by hand.")
+            return 1
+    console.print("micserve is stopped.")
+    return 0
+
+
+def status(settings: LocalSettings) -> int:
+    """Say of each part whether it is ready."""
+    ready = {part: part.is_ready() for part in parts(settings)}
+    for part, is_ready in ready.items():
+        state = "[green]ready[/]" if is_ready else "[red]away [/]"
+        console.print(f"  {state}  {part.name:<9} {part.address:<24} {part.what}")
+    return 0 if all(ready.values()) else 1
+
+
+def _start_supervisor(settings: LocalSettings, home: Path) -> psutil.Process:
+    environment = {
+        **os.environ,
+        "MICSERVE_HOME": str(home),
+        "MICSERVE_BIN": str(Path(sys.executable).parent),
+        "MICSERVE_REGISTRY": f"http://127.0.0.1:{settings.registry_port}",
+        **{
+            f"MICSERVE_{name.upper()}": str(getattr(settings, name))
+            for name in ("gateway_port", "registry_port", "n2v_port")
+        },
+    }
+    configuration = Path(__file__).with_name("supervisord.conf")
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration), "-n"]
+    with (home / "logs" / "supervisord.out").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    return psutil.Process(process.pid)
+
+
+def _wait_until_ready(settings: LocalSettings, supervisor: psutil.Process) -> int:
+    waiting = list(parts(settings))
+    deadline = time.monotonic() + READY_WITHIN_S
+    with console.status("") as spinner:
+        while waiting:
+            spinner.update("Starting " + ", ".join(part.name for part in waiting) + " …")
+            if not _is_alive(supervisor) or time.monotonic() > deadline:
+                return _explain(waiting[0], settings)
+            if waiting[0].is_ready():
+                part = waiting.pop(0)
+                console.print(
+                    f"  [green]ready[/]  {part.name:<9} {part.address:<24} {part.what}"
+                )
+            else:
+                time.sleep(0.3)
+    return 0
+
+
+def _explain(part: Part, settings: LocalSettings) -> int:
+    log = settings.home.absolute() / "logs" / f"{part.name}.log"
+    _complain(f"{part.name} did not become ready. The end of {log}:")
+    if log.exists():
+        print("\n".join(log.read_text(errors="replace").splitlines()[-15:]), file=sys.stderr)
+    return 1
+
+
+def _running_supervisor(home: Path) -> psutil.Process | None:
+    pidfile = home / "run" / "supervisord.pid"
+    try:
+        process = psutil.Process(int(pidfile.read_text()))
+        ours = "supervisor.supervisord" in process.cmdline()
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return process if ours and _is_alive(process) else None
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _ports_are_free(settings: LocalSettings) -> bool:
+    """Also ends what a killed supervisor of ours left behind."""
+    listening = {
+        connection.laddr.port: connection.pid
+        for connection in psutil.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    for part in parts(settings):
+        if part.port not in listening:
+            continue
+        pid = listening[part.port]
+        if pid is not None and _was_left_behind(pid, settings):
+            psutil.Process(pid).kill()
+            continue
+        who = f" by process {pid}" if pid else ""
+        _complain(
+            f"Port {part.port}, which {part.name} needs, is taken{who}. Stop that program, or "
+            f"choose another port: MICSERVE_{part.name.upper()}_PORT=… make up"
+        )
+        return False
+    return True
+
+
+def _was_left_behind(pid: int, settings: LocalSettings) -> bool:
+    try:
+        home = psutil.Process(pid).environ().get("MICSERVE_HOME", "")
+    except psutil.Error:
+        return False
+    return bool(home) and Path(home).absolute() == settings.home.absolute()
+
+
+def _complain(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
