@@ -6,6 +6,7 @@
     │   ├── ImageFormatError      the bytes are not an image that we can read
     │   ├── ImageTooLargeError    the image is larger than this server accepts
     │   ├── ParameterError        a parameter is unknown or out of range
+    │   ├── UploadError           the request's body is cut off or holds no image
     │   ├── TrainingDataError     the folder cannot be trained on
     │   └── QualityControlError   the images cannot be compared
     ├── NotFoundError         the thing that was named does not exist
@@ -55,6 +56,10 @@ class ImageTooLargeError(InputError):
 
 class ParameterError(InputError):
     """A parameter is unknown, of the wrong type or out of range."""
+
+
+class UploadError(InputError):
+    """The request's body is cut off, or does not hold the files that are expected."""
 
 
 class TrainingDataError(InputError):

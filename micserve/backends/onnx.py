@@ -45,9 +45,6 @@ class OnnxBackend:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # Without the arena a run gives its memory back: peaks are bounded by the tile, and five
-        # services can share one machine. The price was not measurable for convolutions.
-        options.enable_cpu_mem_arena = False
         # Threads that spin between runs would keep idle services at 100 % of a core.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
