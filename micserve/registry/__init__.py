@@ -4,6 +4,7 @@
 is MLflow. Nothing of MLflow is imported before a registry is opened.
 """
 
+from micserve.registry.environment import quiet_environment
 from micserve.registry.model import (
     Card,
     Check,
@@ -35,13 +36,15 @@ __all__ = [
     "RunRecord",
     "Verification",
     "open_registry",
+    "quiet_environment",
 ]
 
 
 def open_registry(uri: str | None = None, *, settings: RegistrySettings | None = None) -> Registry:
     """The registry at `uri`, or where the settings (by default the environment) say.
 
-    Sends nothing yet: a registry that is away is noticed by the first call.
+    A server that is away is noticed by the first call; a database is opened here, and made
+    when it is new, which takes some seconds.
 
     Parameters
     ----------
@@ -49,6 +52,7 @@ def open_registry(uri: str | None = None, *, settings: RegistrySettings | None =
         `http(s)://…` of a tracking server, or `sqlite:///…` of its database for a
         program that is alone with it.
     """
+    quiet_environment()
     from micserve.registry.mlflow import MlflowRegistry
 
     settings = settings or RegistrySettings()

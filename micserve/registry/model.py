@@ -52,7 +52,7 @@ class ModelRef(Contract):
             return cls(name=name, alias=DEFAULT_ALIAS)
         if re.fullmatch(r"[0-9]{1,9}", pointer) and int(pointer) > 0:
             return cls(name=name, version=int(pointer))
-        _refuse_bad_alias(pointer)
+        refuse_bad_alias(pointer)
         return cls(name=name, alias=pointer)
 
     def __str__(self) -> str:
@@ -67,7 +67,8 @@ def _refuse_bad_name(name: str) -> None:
         )
 
 
-def _refuse_bad_alias(alias: str) -> None:
+def refuse_bad_alias(alias: str) -> None:
+    """ParameterError for what cannot name an alias."""
     if not re.fullmatch(ALIAS, alias) or re.fullmatch(RESERVED_ALIAS, alias):
         raise ParameterError(
             f"{alias!r} is neither a version number nor an alias: write name@3 for version 3, or "

@@ -1,0 +1,362 @@
+"""The registry on MLflow: registered models for versions, runs for files and curves.
+
+Order makes it safe: a package is stored and read back first, and one request
+then makes the version with all its tags. A program killed in between leaves
+files that nobody lists. Nothing is ever deleted or written over.
+"""
+
+import logging
+import random
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pydantic_core import PydanticSerializationError
+
+from micserve.artifact.contract import ModelContract
+from micserve.errors import (
+    IntegrityError,
+    ModelNotFoundError,
+    NotFoundError,
+    PackageError,
+    ParameterError,
+    RefusedError,
+    RegistryUnavailableError,
+)
+from micserve.registry import tags
+from micserve.registry.artifacts import artifacts_of, key_of, safe_path, uri_of
+from micserve.registry.cache import PackageCache, sha256_of
+from micserve.registry.card import card_of
+from micserve.registry.connection import Connection
+from micserve.registry.model import (
+    DEFAULT_ALIAS,
+    Model,
+    ModelRef,
+    ModelVersion,
+    Promotion,
+    QualityControl,
+    RunRecord,
+    Verification,
+    refuse_bad_alias,
+)
+from micserve.registry.recording import RecordedRun
+from micserve.registry.rules import promotion_of, unknown_model, unknown_version
+from micserve.registry.runs import Runs
+
+log = logging.getLogger(__name__)
+
+PACKAGES = "package"
+PAGE = 1000
+"""Entities per request of a listing."""
+
+ATTEMPTS = 6
+"""To make a version while others make theirs: MLflow numbers them by hand and may collide."""
+
+
+class MlflowRegistry:
+    """`Registry` at one address: a tracking server or its database. Thread-safe."""
+
+    def __init__(self, uri: str, *, cache: Path) -> None:
+        self._connection = Connection(uri)
+        self._files = artifacts_of(self._connection)
+        self._runs = Runs(self._connection, self._files)
+        self._cache = PackageCache(cache)
+
+    def __repr__(self) -> str:
+        return f"MlflowRegistry({self._connection.shown!r})"
+
+    def list_models(self) -> tuple[Model, ...]:
+        """All models with at least one published version, by name."""
+        models = (self._model(entity) for entity in self._registered())
+        return tuple(sorted((m for m in models if m is not None), key=lambda model: model.name))
+
+    def list_versions(self, name: str) -> tuple[ModelVersion, ...]:
+        """Published versions, newest first."""
+        versions = self._versions(name)
+        if not versions:
+            raise self._unknown_model(name)
+        return versions
+
+    def resolve(self, ref: ModelRef) -> ModelVersion:
+        """The version that a reference means now: one request."""
+        try:
+            entity = self._connection.call(partial(_pointed_at, ref=ref))
+        except (NotFoundError, RefusedError) as error:
+            raise self._unknown(ref) from error
+        if not tags.is_published(entity):
+            raise self._unknown(ref)
+        return tags.version_of(entity)
+
+    def publish(
+        self,
+        package: Path,
+        *,
+        name: str,
+        run_id: str | None,
+        contract: ModelContract,
+        verification: Verification | None,
+        description: str = "",
+    ) -> ModelVersion:
+        """Make a package the next version of `name`: wholly, or not at all."""
+        if contract.name != name:
+            raise ParameterError(
+                f"The package says that it is {contract.name}, so it is not published as {name}."
+            )
+        if not package.is_file():
+            raise PackageError(f"There is no model package {package}.")
+        digest = sha256_of(package)
+        card = card_of(contract, description=description, size_bytes=package.stat().st_size)
+        own = tags.publication_tags(contract, digest=digest, card=card, verification=verification)
+        run_id = run_id or self._runs.hold(family=contract.family, name=name)
+        key = f"{self._runs.root(run_id)}/{PACKAGES}/{uuid4().hex}/{name}.zip"
+        self._files.put(package, key)
+        self._read_back(key, digest)
+        self._make_model(name)
+        return self._make_version(name, source=uri_of(key), run_id=run_id, own=own)
+
+    def fetch(self, version: ModelVersion) -> Path:
+        """The package zip in the local cache, its sha256 checked now."""
+        return self._cache.get(
+            version.digest,
+            f"the package of {version.ref}",
+            partial(self._files.get, key_of(version.source)),
+        )
+
+    def promote(
+        self, ref: ModelRef, alias: str, *, by: str, reason: str, force: bool = False
+    ) -> Promotion:
+        """Point an alias at a version, and record who did it and why."""
+        refuse_bad_alias(alias)
+        version = self.resolve(ref)
+        entity = self._connection.call(lambda c: c.get_registered_model(ref.name))
+        before = entity.aliases.get(alias)
+        promotion = promotion_of(
+            version,
+            alias,
+            before=None if before is None else int(before),
+            by=by,
+            reason=reason,
+            force=force,
+        )
+        self._record_and_move(promotion)
+        return promotion
+
+    def promotions(self, name: str) -> tuple[Promotion, ...]:
+        """All moves of this model's aliases, oldest first."""
+        try:
+            entity = self._connection.call(lambda c: c.get_registered_model(name))
+        except (NotFoundError, RefusedError) as error:
+            raise self._unknown_model(name) from error
+        return tags.promotions_in(entity.tags)
+
+    def attach_qc(
+        self, version: ModelVersion, summary: Mapping[str, Any], files: Path
+    ) -> ModelVersion:
+        """Add a quality report: numbers for listings, and a folder of files."""
+        if not files.is_dir():
+            raise ParameterError(f"There is no folder {files} with a quality report.")
+        now = datetime.now(UTC)
+        folder = f"qc/v{version.version}-{now:%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
+        report = QualityControl(created=now, summary=dict(summary), folder=folder)
+        try:
+            text = tags.qc_tag(report)
+        except PydanticSerializationError as error:
+            raise ParameterError(
+                f"The quality report's summary holds what is not plain data: {error}."
+            ) from error
+        for file in sorted(path for path in files.rglob("*") if path.is_file()):
+            inside = file.relative_to(files).as_posix()
+            self._files.put(file, f"{self._root(version)}/{folder}/{inside}")
+        return self._tag(version, tags.QC, text)
+
+    def record_verification(
+        self, version: ModelVersion, verification: Verification
+    ) -> ModelVersion:
+        """Note that a published version was verified (again)."""
+        return self._tag(version, tags.VERIFICATION, tags.verification_tag(verification))
+
+    def list_files(self, version: ModelVersion, folder: str = "") -> tuple[str, ...]:
+        """Paths of all files kept with the version's run, at any depth below `folder`."""
+        return tuple(self._walk(self._root(version), safe_path(folder)))
+
+    def read_file(self, version: ModelVersion, path: str) -> bytes:
+        """One file kept with the version's run."""
+        inside = safe_path(path)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "file"
+            try:
+                self._files.get(f"{self._root(version)}/{inside}", copy)
+            except NotFoundError as error:
+                raise NotFoundError(f"{version.ref} has no file {path!r}.") from error
+            return copy.read_bytes()
+
+    def start_run(
+        self,
+        *,
+        family: str,
+        name: str,
+        run_id: str | None = None,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> RecordedRun:
+        """Begin to record a training, or go on with the run `run_id`."""
+        return self._runs.start(family=family, name=name, run_id=run_id, params=params, tags=tags)
+
+    def read_run(self, run_id: str) -> RunRecord:
+        """What is recorded of a run."""
+        return self._runs.read(run_id)
+
+    def _registered(self) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            ask = partial(_page_of_models, token=token)
+            page = self._connection.call(ask)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _model(self, entity: Any) -> Model | None:
+        """A registered model, by the newest of its published versions; None without any."""
+        newest = max(entity.latest_versions, key=lambda mv: int(mv.version), default=None)
+        if newest is None:
+            return None
+        aliases = {alias: int(number) for alias, number in entity.aliases.items()}
+        latest = self._readable(newest, aliases) if tags.is_published(newest) else None
+        if latest is None:
+            latest = next(iter(self._versions(entity.name)), None)
+        return None if latest is None else Model(name=entity.name, latest=latest, aliases=aliases)
+
+    def _versions(self, name: str) -> tuple[ModelVersion, ...]:
+        """Published versions, newest first; none of an unknown model. Two requests."""
+        try:
+            model = self._connection.call(lambda c: c.get_registered_model(name))
+        except (NotFoundError, RefusedError):
+            return ()
+        aliases = {alias: int(number) for alias, number in model.aliases.items()}
+        entities = self._entities(name)
+        versions = (self._readable(e, aliases) for e in entities if tags.is_published(e))
+        return tuple(
+            sorted((v for v in versions if v is not None), key=lambda v: v.version, reverse=True)
+        )
+
+    def _entities(self, name: str) -> list[Any]:
+        found: list[Any] = []
+        token: str | None = None
+        while True:
+            page = self._connection.call(partial(_page_of_versions, name=name, token=token))
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    @staticmethod
+    def _readable(entity: Any, aliases: Mapping[str, int]) -> ModelVersion | None:
+        """None for a version that this micserve cannot read: one must not hide all others."""
+        own = [alias for alias, number in aliases.items() if number == int(entity.version)]
+        try:
+            return tags.version_of(entity, own)
+        except IntegrityError as error:
+            log.warning("left out of the listing: %s", error)
+            return None
+
+    def _unknown(self, ref: ModelRef) -> NotFoundError:
+        versions = self._versions(ref.name)
+        return unknown_version(ref, versions) if versions else self._unknown_model(ref.name)
+
+    def _unknown_model(self, name: str) -> ModelNotFoundError:
+        return unknown_model(name, [model.name for model in self.list_models()])
+
+    def _read_back(self, key: str, digest: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "package.zip"
+            self._files.get(key, copy)
+            if sha256_of(copy) != digest:
+                raise IntegrityError(
+                    "The package did not arrive in the registry as it was sent, and was not "
+                    "published. Check the space on the registry's disk, then publish it again."
+                )
+
+    def _make_model(self, name: str) -> None:
+        try:
+            self._connection.call(lambda c: c.get_registered_model(name))
+        except NotFoundError:
+            try:
+                self._connection.call(lambda c: c.create_registered_model(name))
+            except RefusedError:
+                # Another trainer was faster; when it was something else, the next call says so.
+                self._connection.call(lambda c: c.get_registered_model(name))
+
+    def _make_version(
+        self, name: str, *, source: str, run_id: str, own: dict[str, str]
+    ) -> ModelVersion:
+        """One request; when its answer is lost, look whether it was done before asking again."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                entity = self._connection.call(
+                    lambda c: c.create_model_version(
+                        name, source, run_id, tags=own, await_creation_for=0
+                    ),
+                    again=False,
+                )
+            except RegistryUnavailableError:
+                time.sleep(random.uniform(0.1, 0.3) * attempt)
+                mine = [
+                    e
+                    for e in self._entities(name)
+                    if (e.tags or {}).get(tags.PUBLICATION) == own[tags.PUBLICATION]
+                ]
+                if mine:
+                    return tags.version_of(mine[0])
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                return tags.version_of(entity)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _record_and_move(self, promotion: Promotion) -> None:
+        """The record first: a move without a record must not be, the reverse does no harm."""
+        name, alias, to = promotion.name, promotion.alias, str(promotion.to_version)
+        key = tags.promotion_key()
+        text = tags.bounded(promotion.model_dump_json(), tags.LONGEST_MODEL_TAG, "The promotion")
+        self._connection.call(lambda c: c.set_registered_model_tag(name, key, text))
+        self._connection.call(lambda c: c.set_registered_model_alias(name, alias, to))
+
+    def _tag(self, version: ModelVersion, key: str, text: str) -> ModelVersion:
+        name, number = version.name, str(version.version)
+        try:
+            self._connection.call(lambda c: c.set_model_version_tag(name, number, key, text))
+        except (NotFoundError, RefusedError) as error:
+            raise self._unknown(version.ref) from error
+        return self.resolve(version.ref)
+
+    def _root(self, version: ModelVersion) -> str:
+        """The key of the files of the version's run, found without asking for the run."""
+        return key_of(version.source).rpartition(f"/{PACKAGES}/")[0]
+
+    def _walk(self, root: str, folder: str) -> Iterator[str]:
+        for name, is_folder in self._files.list(f"{root}/{folder}".rstrip("/")):
+            inside = f"{folder}/{name}".lstrip("/")
+            if is_folder:
+                yield from self._walk(root, inside)
+            else:
+                yield inside
+
+
+def _pointed_at(client: Any, *, ref: ModelRef) -> Any:
+    if ref.version is not None:
+        return client.get_model_version(ref.name, str(ref.version))
+    return client.get_model_version_by_alias(ref.name, ref.alias or DEFAULT_ALIAS)
+
+
+def _page_of_models(client: Any, *, token: str | None) -> Any:
+    return client.search_registered_models(max_results=PAGE, page_token=token)
+
+
+def _page_of_versions(client: Any, *, name: str, token: str | None) -> Any:
+    return client.search_model_versions(f"name = '{name}'", max_results=PAGE, page_token=token)

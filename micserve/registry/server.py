@@ -1,0 +1,42 @@
+"""How the tracking server of a registry folder is started: one home for its switches.
+
+Knows the command, not how processes are kept: `make up`, the containers and
+the tests start it in their own ways.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from micserve.registry.environment import SERVER
+
+DATABASE = "mlflow.db"
+ARTIFACTS = "artifacts"
+
+
+def server_command(
+    folder: Path, *, port: int, host: str = "127.0.0.1", allowed_hosts: str | None = None
+) -> tuple[str, ...]:
+    """The command line that serves the registry kept in `folder`.
+
+    A program may open the same folder directly (`sqlite:///folder/mlflow.db`)
+    before or after, and finds all versions and files there.
+
+    Parameters
+    ----------
+    allowed_hosts
+        Host names under which clients may reach it, separated by commas, where that is
+        more than localhost and private addresses: MLflow refuses other `Host` headers.
+    """
+    folder = folder.absolute()
+    command = [sys.executable, "-m", "mlflow", "server"]
+    command += ["--backend-store-uri", f"sqlite:///{folder / DATABASE}"]
+    command += ["--artifacts-destination", str(folder / ARTIFACTS)]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    command += ["--allowed-hosts", allowed_hosts] if allowed_hosts else []
+    return tuple(command)
+
+
+def server_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment for `server_command`: no telemetry, no job runner."""
+    return {**inherited, **SERVER}
