@@ -1,131 +1,49 @@
-"""One model version as one file: a bioimage.io package (zip) that is written once and read safely.
+"""A model package, opened: what a service needs to run it, from a file that nobody vouches for.
 
-Knows the layout of the zip and how to distrust one; `rdf` knows the words of
-the description, `verify` what must be true of the whole. Reading imports no
-bioimage.io library: that would cost a service seconds at every model it loads.
+Knows the layout of our packages. Imports no bioimage.io library and no ONNX:
+that would cost a service seconds at every start. `build` writes packages,
+`verify` proves them.
 """
 
-from collections.abc import Mapping, Sequence
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from micserve.artifact import rdf
+from micserve.artifact.archive import digest_of, extract_archive, safe_name
 from micserve.artifact.contract import ModelContract
+from micserve.errors import DigestMismatchError, PackageError
 
-
-@dataclass(frozen=True, slots=True)
-class Author:
-    """Who made the model."""
-
-    name: str
-    affiliation: str | None = None
-    orcid: str | None = None
-    github_user: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """A publication to cite; one of `doi` and `url` is needed."""
-
-    text: str
-    doi: str | None = None
-    url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NativeWeights:
-    """The weights as the training framework wrote them, listed beside the ONNX network.
-
-    A file listed here must run on arrays in the order of the description (B, C, Y, X). One
-    that does not (a channels-last network, weights without their architecture) is provenance
-    and goes to the attachments.
-    """
-
-    kind: Literal["keras_hdf5", "keras_v3", "pytorch_state_dict", "torchscript"]
-    path: Path
-    framework_version: str
-    """Of TensorFlow or PyTorch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What people read about a model."""
-
-    description: str
-    documentation: str
-    """Markdown."""
-    authors: Sequence[Author] = ()
-    license: str = "CC-BY-4.0"
-    """SPDX."""
-    cite: Sequence[Citation] = ()
-    tags: Sequence[str] = ()
-    cover: Path | None = None
-    """PNG or JPEG, between 2:1 and 1:1."""
+MAX_DESCRIPTION_BYTES = 32 << 20
+"""A description with the manifest of 100 000 training images has about 15 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """An opened model package. Its network lies on disk under `folder`, named by the digest."""
+    """An opened model package."""
 
     path: Path
     digest: str
     """sha256 of the zip, hexadecimal."""
     contract: ModelContract
     rdf: Mapping[str, Any]
-    """The description as it was read from `rdf.yaml`."""
+    """The description as it was read."""
     folder: Path
-    """Where the files of the package were extracted."""
+    """Where the files of the package lie unpacked."""
     onnx: Path
-    test_input: NDArray[Any]
+    test_input: NDArray[np.float32]
     """(B, C, (Z,) Y, X) grey values."""
     test_output: Mapping[str, NDArray[np.float32]]
-    """What the model answers to `test_input`, per head, (B, C, (Z,) Y, X), in grey values where
-    the model restores the range."""
-
-
-def build_package(
-    target: Path,
-    *,
-    contract: ModelContract,
-    card: Card,
-    onnx: Path,
-    test_input: NDArray[Any],
-    test_output: Mapping[str, NDArray[np.float32]],
-    native: NativeWeights | None = None,
-    attachments: Mapping[str, Path] | None = None,
-    tolerance: float = 1e-3,
-) -> Path:
-    """Write the model as one zip; the same inputs give the same bytes.
-
-    Parameters
-    ----------
-    target
-        The zip to write. It appears only when it is whole and its description is valid.
-    test_input
-        (B, C, Y, X) or (B, C, Z, Y, X): grey values as in an image, any real dtype.
-    test_output
-        Per head of the contract, the whole model's answer: normalised, run and, when
-        `contract.restore_range`, back in grey values.
-    attachments
-        Name in the package to file: training report, manifest, loss curve, …
-    tolerance
-        Relative and, times the output's range, absolute difference at which another tool
-        reproduces the test output.
-
-    Raises
-    ------
-    PackageError
-        When the parts do not belong together, or the description is not valid.
-    """
-    raise NotImplementedError
-
-
-def digest_of(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    raise NotImplementedError
+    """What the model answers to `test_input`, per head, (B, C, (Z,) Y, X); in grey values where
+    `contract.restore_range`."""
 
 
 def open_package(path: Path, *, into: Path | None = None, digest: str | None = None) -> Package:
@@ -134,10 +52,10 @@ def open_package(path: Path, *, into: Path | None = None, digest: str | None = N
     Parameters
     ----------
     into
-        Cache folder; the files go to `into / digest`, and are taken from there the next time.
-        A temporary folder of this process when None.
+        Cache folder; the files go to `into / digest` and are taken from there the next time,
+        after their digests were checked. A temporary folder of this process when None.
     digest
-        What was published; checked before anything is read from the zip.
+        What was published, with or without `sha256:` before it.
 
     Raises
     ------
@@ -146,4 +64,145 @@ def open_package(path: Path, *, into: Path | None = None, digest: str | None = N
     DigestMismatchError
         When its bytes are not the published ones.
     """
-    raise NotImplementedError
+    if not path.is_file():
+        raise PackageError(f"there is no model package at {path}")
+    got = digest_of(path)
+    if digest is not None and got != digest.removeprefix("sha256:"):
+        raise DigestMismatchError(path.name, got=got, expected=digest.removeprefix("sha256:"))
+    folder = _temporary() / got if into is None else into / got
+    if not _is_intact(folder):
+        _set_aside(folder)
+        extract_archive(path, folder)
+    description = _description(folder)
+    _refuse_changed(folder, description)
+    contract = _contract(path.name, description)
+    return Package(
+        path=path,
+        digest=got,
+        contract=contract,
+        rdf=description,
+        folder=folder,
+        onnx=_file(folder, contract.network.weights),
+        **_test_tensors(folder, description, contract),
+    )
+
+
+def _temporary() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="micserve-package-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _is_intact(folder: Path) -> bool:
+    """False when the cache has no such folder, or one that was changed since."""
+    if not folder.is_dir():
+        return False
+    try:
+        _refuse_changed(folder, _description(folder))
+    except PackageError:
+        return False
+    return True
+
+
+def _set_aside(folder: Path) -> None:
+    """Free the name of a damaged folder; who has files of it open keeps them."""
+    if folder.exists():
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".damaged-"))
+        folder.rename(aside / folder.name)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    path = _file(folder, rdf.FILE_NAME)
+    if path.stat().st_size > MAX_DESCRIPTION_BYTES:
+        raise PackageError(f"{rdf.FILE_NAME} has more than {MAX_DESCRIPTION_BYTES >> 20} MiB")
+    return rdf.from_yaml(path.read_bytes())
+
+
+def _file(folder: Path, name: str) -> Path:
+    path = folder / safe_name(name)
+    if not path.is_file():
+        raise PackageError(f"the package has no file {name}: it is not a whole model package")
+    return path
+
+
+def _refuse_changed(folder: Path, description: Mapping[str, Any]) -> None:
+    """Every file that the description names is there, with the digest that it states."""
+    for entry in _entries(description):
+        got = digest_of(_file(folder, str(entry["source"])))
+        if got != entry["sha256"]:
+            raise PackageError(
+                f"{entry['source']} in the package is not the file that its description names "
+                f"(sha256 {got[:12]}… instead of {str(entry['sha256'])[:12]}…); it was changed "
+                "or is damaged. Publish the model again."
+            )
+
+
+def _entries(part: Any) -> Iterator[Mapping[str, Any]]:
+    """File references of a description; our own facts are none."""
+    if isinstance(part, Mapping):
+        if "source" in part and "sha256" in part:
+            yield part
+        for key, value in part.items():
+            if key != "config":
+                yield from _entries(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _entries(value)
+
+
+def _contract(name: str, description: Mapping[str, Any]) -> ModelContract:
+    config = description.get("config")
+    stated = config.get("micserve") if isinstance(config, Mapping) else None
+    if stated is None:
+        raise PackageError(
+            f"{name} was not made by micserve (its description has no config.micserve), so it "
+            "does not say how to run it. Train the model here, or import it first."
+        )
+    try:
+        return ModelContract.model_validate(stated)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise PackageError(
+            f"{name} describes its network in a way that this micserve does not know "
+            f"(config.micserve.{where}: {first['msg']}). It may come from a newer micserve."
+        ) from error
+
+
+def _test_tensors(
+    folder: Path, description: Mapping[str, Any], contract: ModelContract
+) -> dict[str, Any]:
+    try:
+        files = {
+            str(tensor["id"]): str(tensor["test_tensor"]["source"])
+            for tensor in [*description["inputs"], *description["outputs"]]
+        }
+        wanted = {head.name: files[head.name] for head in contract.network.heads}
+        test_input = _load(folder, files[rdf.INPUT_ID])
+    except (KeyError, TypeError) as error:
+        raise PackageError(
+            f"the package's description lacks a test tensor ({error}); it cannot be checked on "
+            "this machine and is not used"
+        ) from error
+    expected = 2 + contract.ndim
+    outputs = {head: _load(folder, name) for head, name in wanted.items()}
+    if any(
+        len(t) != len(test_input) or t.ndim != expected for t in [test_input, *outputs.values()]
+    ):
+        raise PackageError(f"the package's test tensors do not have {expected} axes each")
+    return {"test_input": test_input, "test_output": outputs}
+
+
+def _load(folder: Path, name: str) -> NDArray[np.float32]:
+    """Through a memory map: the announced size is compared with the file before memory is taken."""
+    path = _file(folder, name)
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        if mapped.dtype != np.float32:
+            raise ValueError(f"its type is {mapped.dtype}, not float32")
+        return np.array(mapped)
+    except (ValueError, OSError, AttributeError, EOFError) as error:
+        raise PackageError(
+            f"the test tensor {name} in the package cannot be used: {error}"
+        ) from error

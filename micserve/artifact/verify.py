@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from micserve.artifact.contract import Contract
 
@@ -20,7 +21,7 @@ class Check(Contract):
     passed: bool
     sentence: str
     """For people: what was found."""
-    measured: dict[str, float | int | str | None] = {}
+    measured: dict[str, float | int | str | None] = Field(default_factory=dict)
 
 
 class Verification(Contract):
