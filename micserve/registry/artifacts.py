@@ -166,7 +166,8 @@ class ServerArtifacts:
 
 
 def _refusal(answer: requests.Response) -> Exception:
-    if answer.status_code == requests.codes.not_found:
+    if answer.status_code in (requests.codes.not_found, requests.codes.bad_request):
+        # 400 is what a folder gets.
         return NotFoundError(f"The registry has no file {answer.url.partition(ROUTE)[2]}.")
     return translated(MlflowException(f"{answer.status_code} {answer.text[:200]}"), answer.url)
 

@@ -12,8 +12,8 @@ from typing import Any
 from micserve.artifact.contract import ModelContract
 from micserve.registry.model import Card, Scalar
 
-MOST_VALUES = 80
-LONGEST_TEXT = 200
+MOST_VALUES = 60
+LONGEST_TEXT = 100
 LONGEST_DESCRIPTION = 4000
 
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import requests
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from urllib3.exceptions import ReadTimeoutError
 
 from micserve.errors import (
     MicserveError,
@@ -91,7 +92,7 @@ def translated(error: Exception, uri: str) -> MicserveError:
 
 def _cause(error: Exception, reason: str) -> str:
     """In words; MLflow hides the network's error below its own."""
-    below = error.__cause__ or error.__context__ or error
+    below = _network_error(error)
     if _timed_out(error):
         return "it took too long"
     if isinstance(below, requests.exceptions.SSLError):
@@ -104,7 +105,16 @@ def _cause(error: Exception, reason: str) -> str:
 
 
 def _timed_out(error: Exception) -> bool:
-    return isinstance(error.__cause__ or error, requests.exceptions.Timeout)
+    below = _network_error(error)
+    # A read that times out arrives as a connection error, because a retry policy is set.
+    reason = getattr(below.args[0], "reason", None) if below.args else None
+    return isinstance(below, requests.exceptions.Timeout) or isinstance(reason, ReadTimeoutError)
+
+
+def _network_error(error: Exception) -> BaseException:
+    if isinstance(error, requests.RequestException):
+        return error
+    return error.__cause__ or error.__context__ or error
 
 
 def _check(uri: str) -> tuple[str, Path | None]:

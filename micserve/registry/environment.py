@@ -10,6 +10,7 @@ from collections.abc import Mapping, MutableMapping
 CLIENT: Mapping[str, str] = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_CONFIGURE_LOGGING": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # Requests are repeated in `connection`, which knows what may be repeated. MLflow's own
     # five attempts with growing pauses would keep a caller waiting for a minute.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",

@@ -306,18 +306,26 @@ class MlflowRegistry:
                 )
             except RegistryUnavailableError:
                 time.sleep(random.uniform(0.1, 0.3) * attempt)
-                mine = [
-                    e
-                    for e in self._entities(name)
-                    if (e.tags or {}).get(tags.PUBLICATION) == own[tags.PUBLICATION]
-                ]
-                if mine:
-                    return tags.version_of(mine[0])
+                found = self._publication(name, own[tags.PUBLICATION])
+                if found is not None:
+                    return found
                 if attempt == ATTEMPTS:
                     raise
             else:
                 return tags.version_of(entity)
         raise AssertionError("the last attempt returns or raises")
+
+    def _publication(self, name: str, publication: str) -> ModelVersion | None:
+        """The version that one attempt to publish made after all."""
+        try:
+            entities = self._entities(name)
+        except RegistryUnavailableError as error:
+            raise RegistryUnavailableError(
+                f"The registry went away while {name} was being published, so it is not known "
+                "whether it was: look at its versions before you publish it again."
+            ) from error
+        mine = [e for e in entities if (e.tags or {}).get(tags.PUBLICATION) == publication]
+        return tags.version_of(mine[0]) if mine else None
 
     def _record_and_move(self, promotion: Promotion) -> None:
         """The record first: a move without a record must not be, the reverse does no harm."""
