@@ -31,13 +31,14 @@ NARROW = 8
 MAX_PIXELS = 1 << 22
 """Of one test image: about 1 GiB in the first layers of a U-Net with 64 features."""
 
-_RUN_ERRORS = (
+RUNTIME_ERRORS = (
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
+"""What ONNX Runtime raises about a network or an image."""
 
 
 def measure_halo(
@@ -87,7 +88,7 @@ class _Twin:
         self.name = name
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except _RUN_ERRORS as error:
+        except RUNTIME_ERRORS as error:
             raise PackageError(f"the network {name} cannot be examined: {error}") from error
         self._input = self._session.get_inputs()[0].name
 
@@ -146,7 +147,7 @@ def _lit_span(
 def _run(network: _Twin, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     try:
         answers = network.run(image)
-    except _RUN_ERRORS as error:
+    except RUNTIME_ERRORS as error:
         size = " × ".join(map(str, image.shape[2:]))
         raise PackageError(
             f"the network {network.name} does not run on an image of {size} pixels. Export it "
