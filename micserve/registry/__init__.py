@@ -14,11 +14,10 @@ from micserve.registry.model import (
     Progress,
     Promotion,
     QualityControl,
-    Registry,
-    Run,
     RunRecord,
     Verification,
 )
+from micserve.registry.protocol import Registry, Run
 from micserve.registry.settings import RegistrySettings
 
 __all__ = [

@@ -21,7 +21,6 @@ from pydantic_core import PydanticSerializationError
 from micserve.artifact.contract import ModelContract
 from micserve.errors import (
     IntegrityError,
-    ModelNotFoundError,
     NotFoundError,
     PackageError,
     ParameterError,
@@ -32,9 +31,9 @@ from micserve.registry import tags
 from micserve.registry.artifacts import artifacts_of, key_of, safe_path, uri_of
 from micserve.registry.cache import PackageCache, sha256_of
 from micserve.registry.card import card_of
+from micserve.registry.catalogue import Catalogue
 from micserve.registry.connection import Connection
 from micserve.registry.model import (
-    DEFAULT_ALIAS,
     Model,
     ModelRef,
     ModelVersion,
@@ -45,15 +44,12 @@ from micserve.registry.model import (
     refuse_bad_alias,
 )
 from micserve.registry.recording import RecordedRun
-from micserve.registry.rules import promotion_of, unknown_model, unknown_version
+from micserve.registry.rules import promotion_of
 from micserve.registry.runs import Runs
 
 log = logging.getLogger(__name__)
 
 PACKAGES = "package"
-PAGE = 1000
-"""Entities per request of a listing."""
-
 ATTEMPTS = 6
 """To make a version while others make theirs: MLflow numbers them by hand and may collide."""
 
@@ -64,6 +60,7 @@ class MlflowRegistry:
     def __init__(self, uri: str, *, cache: Path) -> None:
         self._connection = Connection(uri)
         self._files = artifacts_of(self._connection)
+        self._catalogue = Catalogue(self._connection)
         self._runs = Runs(self._connection, self._files)
         self._cache = PackageCache(cache)
 
@@ -72,25 +69,18 @@ class MlflowRegistry:
 
     def list_models(self) -> tuple[Model, ...]:
         """All models with at least one published version, by name."""
-        models = (self._model(entity) for entity in self._registered())
-        return tuple(sorted((m for m in models if m is not None), key=lambda model: model.name))
+        return self._catalogue.models()
 
     def list_versions(self, name: str) -> tuple[ModelVersion, ...]:
         """Published versions, newest first."""
-        versions = self._versions(name)
+        versions = self._catalogue.versions(name)
         if not versions:
-            raise self._unknown_model(name)
+            raise self._catalogue.unknown_model(name)
         return versions
 
     def resolve(self, ref: ModelRef) -> ModelVersion:
         """The version that a reference means now: one request."""
-        try:
-            entity = self._connection.call(partial(_pointed_at, ref=ref))
-        except (NotFoundError, RefusedError) as error:
-            raise self._unknown(ref) from error
-        if not tags.is_published(entity):
-            raise self._unknown(ref)
-        return tags.version_of(entity)
+        return self._catalogue.resolve(ref)
 
     def publish(
         self,
@@ -151,7 +141,7 @@ class MlflowRegistry:
         try:
             entity = self._connection.call(lambda c: c.get_registered_model(name))
         except (NotFoundError, RefusedError) as error:
-            raise self._unknown_model(name) from error
+            raise self._catalogue.unknown_model(name) from error
         return tags.promotions_in(entity.tags)
 
     def attach_qc(
@@ -211,67 +201,6 @@ class MlflowRegistry:
         """What is recorded of a run."""
         return self._runs.read(run_id)
 
-    def _registered(self) -> Iterator[Any]:
-        token: str | None = None
-        while True:
-            ask = partial(_page_of_models, token=token)
-            page = self._connection.call(ask)
-            yield from page
-            token = page.token
-            if not token:
-                return
-
-    def _model(self, entity: Any) -> Model | None:
-        """A registered model, by the newest of its published versions; None without any."""
-        newest = max(entity.latest_versions, key=lambda mv: int(mv.version), default=None)
-        if newest is None:
-            return None
-        aliases = {alias: int(number) for alias, number in entity.aliases.items()}
-        latest = self._readable(newest, aliases) if tags.is_published(newest) else None
-        if latest is None:
-            latest = next(iter(self._versions(entity.name)), None)
-        return None if latest is None else Model(name=entity.name, latest=latest, aliases=aliases)
-
-    def _versions(self, name: str) -> tuple[ModelVersion, ...]:
-        """Published versions, newest first; none of an unknown model. Two requests."""
-        try:
-            model = self._connection.call(lambda c: c.get_registered_model(name))
-        except (NotFoundError, RefusedError):
-            return ()
-        aliases = {alias: int(number) for alias, number in model.aliases.items()}
-        entities = self._entities(name)
-        versions = (self._readable(e, aliases) for e in entities if tags.is_published(e))
-        return tuple(
-            sorted((v for v in versions if v is not None), key=lambda v: v.version, reverse=True)
-        )
-
-    def _entities(self, name: str) -> list[Any]:
-        found: list[Any] = []
-        token: str | None = None
-        while True:
-            page = self._connection.call(partial(_page_of_versions, name=name, token=token))
-            found += page
-            token = page.token
-            if not token:
-                return found
-
-    @staticmethod
-    def _readable(entity: Any, aliases: Mapping[str, int]) -> ModelVersion | None:
-        """None for a version that this micserve cannot read: one must not hide all others."""
-        own = [alias for alias, number in aliases.items() if number == int(entity.version)]
-        try:
-            return tags.version_of(entity, own)
-        except IntegrityError as error:
-            log.warning("left out of the listing: %s", error)
-            return None
-
-    def _unknown(self, ref: ModelRef) -> NotFoundError:
-        versions = self._versions(ref.name)
-        return unknown_version(ref, versions) if versions else self._unknown_model(ref.name)
-
-    def _unknown_model(self, name: str) -> ModelNotFoundError:
-        return unknown_model(name, [model.name for model in self.list_models()])
-
     def _read_back(self, key: str, digest: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "package.zip"
@@ -318,7 +247,7 @@ class MlflowRegistry:
     def _publication(self, name: str, publication: str) -> ModelVersion | None:
         """The version that one attempt to publish made after all."""
         try:
-            entities = self._entities(name)
+            entities = self._catalogue.entities(name)
         except RegistryUnavailableError as error:
             raise RegistryUnavailableError(
                 f"The registry went away while {name} was being published, so it is not known "
@@ -340,7 +269,7 @@ class MlflowRegistry:
         try:
             self._connection.call(lambda c: c.set_model_version_tag(name, number, key, text))
         except (NotFoundError, RefusedError) as error:
-            raise self._unknown(version.ref) from error
+            raise self._catalogue.unknown(version.ref) from error
         return self.resolve(version.ref)
 
     def _root(self, version: ModelVersion) -> str:
@@ -354,17 +283,3 @@ class MlflowRegistry:
                 yield from self._walk(root, inside)
             else:
                 yield inside
-
-
-def _pointed_at(client: Any, *, ref: ModelRef) -> Any:
-    if ref.version is not None:
-        return client.get_model_version(ref.name, str(ref.version))
-    return client.get_model_version_by_alias(ref.name, ref.alias or DEFAULT_ALIAS)
-
-
-def _page_of_models(client: Any, *, token: str | None) -> Any:
-    return client.search_registered_models(max_results=PAGE, page_token=token)
-
-
-def _page_of_versions(client: Any, *, name: str, token: str | None) -> Any:
-    return client.search_model_versions(f"name = '{name}'", max_results=PAGE, page_token=token)
