@@ -19,6 +19,8 @@ import onnx
 import onnx.inliner
 from onnx import NodeProto, TensorProto, helper
 
+from micserve.errors import PackageError
+
 FIRST_INPUT_ONLY = frozenset(
     {
         "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BatchNormalization", "Cast",
@@ -104,6 +106,8 @@ def boolean_twin(path: Path, *, channels: int, ndim: int) -> bytes:
     ------
     UntranslatableError
         When the network holds an operation that is not known here.
+    PackageError
+        When it takes images of one size only.
     """
     model = onnx.load(str(path))
     if model.functions:
@@ -129,6 +133,7 @@ class _Translation:
             *(f"size{axis}" for axis in range(rank - 2)),
         ]
         self._image = images[0]
+        _refuse_fixed_size(next(v for v in graph.input if v.name == self._image))
         self._seen = {self._image}
         self._left_out: set[str] = set()
         self._nodes: list[NodeProto] = []
@@ -305,6 +310,15 @@ class _Translation:
 
     def _fresh(self) -> str:
         return f"micserve_twin_{len(self._nodes)}_{len(self._constants)}"
+
+
+def _refuse_fixed_size(image: onnx.ValueInfoProto) -> None:
+    sizes = [dimension.dim_value for dimension in image.type.tensor_type.shape.dim[2:]]
+    if any(sizes):
+        raise PackageError(
+            f"the network takes images of {' × '.join(str(n or 'any') for n in sizes)} pixels "
+            "only; export it with free image sizes"
+        )
 
 
 def _attribute(node: NodeProto, name: str, default: Any) -> Any:

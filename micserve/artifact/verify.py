@@ -32,10 +32,10 @@ REPRODUCED = 1e-4
 """Largest difference from the test output, as a share of its range. Another processor or thread
 count changes the order of float32 sums, which moves a U-Net's output by 1e-6 to 1e-5 of it."""
 
-ROUNDING = 2.0**-15
-"""Largest difference between tiles and the whole image, as a share of the output's range. The
-two sum the same ~1000 products per convolution in another order: about 2**-24 * sqrt(1000) per
-layer, over some 20 layers that do not all err to the same side. A wrong halo shows far more."""
+ROUNDING = 1e-5
+"""Largest difference between tiles and the whole image, as a share of the output's range. Float32
+sums in another order were measured to differ by 0 to 4e-7 (N2V's U-Net, 2D and 3D, on the CPU);
+a halo that is one stride too small, by 4e-5 and more."""
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "bioimageio.core", "bioimageio.spec", "pydantic")
 
