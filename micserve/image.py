@@ -82,7 +82,8 @@ class Image:
     Parameters
     ----------
     data
-        One dimension per letter of `axes`; native byte order; may be a read-only memory map.
+        One dimension per letter of `axes`; may be a read-only memory map, and then in the file's
+        byte order: convert what is used, when it is used.
     axes
         Letters of `IMAGE_AXES`, in that order, each at most once, with Y and X. `S` holds
         the samples of an RGB(A) pixel.
@@ -90,6 +91,8 @@ class Image:
         ImageJ slice labels, one per plane in T, Z, C order (C fastest), or empty.
     info
         ImageJ's *Info* text; what made the image is written here.
+    notes
+        What a person should know about how the file was read, one sentence each.
 
     Raises
     ------
@@ -104,6 +107,7 @@ class Image:
     labels: tuple[str, ...] = ()
     info: str = ""
     name: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         in_order = "".join(a for a in IMAGE_AXES if a in self.axes)
