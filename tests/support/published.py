@@ -12,7 +12,7 @@ from tests.support.networks import small_unet
 from tests.support.packages import small_package
 
 VERIFIED = Verification(
-    checked=datetime(2026, 1, 1, tzinfo=UTC), checks=(Check(name="made for a test", passed=True),)
+    when=datetime(2026, 1, 1, tzinfo=UTC), checks=(Check(name="made for a test", passed=True),)
 )
 
 TRAINED_ON = {

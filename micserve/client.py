@@ -1,0 +1,293 @@
+"""Python's way to a micserve server: models, predictions, quality reports.
+
+    with Client() as client:
+        client.predict("n2v-mine", Path("in.tif"), to=Path("out.tif"))
+
+Images are streamed both ways, so that a file is never held in memory whole. An
+error of the server comes back as the micserve error that it was, with the
+server's own sentence.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self, cast, overload
+
+import httpx
+
+from micserve import errors
+from micserve.codecs import image_to_bytes, read_image
+from micserve.image import Image
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+PIECE = 1 << 20
+
+ReportFormat = Literal["json", "html", "csv", "zip"]
+
+_ACCEPT: Mapping[ReportFormat, str] = {
+    "json": "application/json",
+    "html": "text/html",
+    "csv": "text/csv",
+    "zip": "application/zip",
+}
+
+ImageSource = Path | bytes | Image
+
+Progress = Callable[[int, int], None]
+"""(bytes sent, bytes in all) of the upload."""
+
+
+class Client:
+    """One server. May be used from several threads.
+
+    Parameters
+    ----------
+    url
+        Of the gateway; by default MICSERVE_URL, else this machine.
+    token
+        Sent as a bearer token, where the server wants one.
+    """
+
+    def __init__(self, url: str | None = None, *, token: str | None = None) -> None:
+        self.url = (url or os.environ.get("MICSERVE_URL") or DEFAULT_URL).rstrip("/")
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token}"} if token else None,
+            timeout=httpx.Timeout(None, connect=10.0),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def models(self) -> list[dict[str, Any]]:
+        """All models, as `GET /v1/models` lists them."""
+        return cast(list[dict[str, Any]], self._json("/v1/models")["models"])
+
+    def model(self, name: str) -> dict[str, Any]:
+        """One model with all its versions and the parameters that they take."""
+        return self._json(f"/v1/models/{name}")
+
+    @overload
+    def predict(
+        self,
+        ref: str,
+        image: ImageSource,
+        *,
+        to: Path,
+        parameters: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Path: ...
+
+    @overload
+    def predict(
+        self,
+        ref: str,
+        image: ImageSource,
+        *,
+        to: None = None,
+        parameters: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Image: ...
+
+    def predict(
+        self,
+        ref: str,
+        image: ImageSource,
+        *,
+        to: Path | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Image | Path:
+        """Run a model on an image.
+
+        Parameters
+        ----------
+        ref
+            `name`, `name@version` or `name@alias`.
+        image
+            A file, its bytes, or an image in memory.
+        to
+            Where the result is written; it appears only when it is whole. Without it the
+            result is returned as an image.
+        parameters
+            Of the model's family, for example `{"output_dtype": "uint16"}`.
+
+        Raises
+        ------
+        MicserveError
+            What is wrong, in the server's words.
+        """
+        name, _, pointer = ref.partition("@")
+        query = {k: str(v) for k, v in (parameters or {}).items() if v is not None}
+        if pointer:
+            query["version"] = pointer
+        with (
+            _upload(image, progress) as (content, size),
+            self._stream(
+                f"/v1/models/{name}/predict",
+                params=query,
+                content=content,
+                headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"},
+            ) as answer,
+        ):
+            if to is not None:
+                return _save(answer, to)
+            return read_image(answer.read())
+
+    def qc(
+        self,
+        target: Path,
+        *,
+        prediction: Path | None = None,
+        source: Path | None = None,
+        model: str | None = None,
+        form: ReportFormat = "json",
+        to: Path,
+    ) -> Path:
+        """Compare a result with ground truth.
+
+        Parameters
+        ----------
+        target
+            The ground truth.
+        prediction
+            The result to judge; or name a `model`, and the `source` is predicted first.
+        to
+            Where the report is written.
+        """
+        files = {"target": target, "prediction": prediction, "source": source}
+        opened = {name: path.open("rb") for name, path in files.items() if path is not None}
+        try:
+            with self._stream(
+                "/v1/qc",
+                files={name: (Path(file.name).name, file) for name, file in opened.items()},
+                data={"model": model} if model else None,
+                headers={"Accept": _ACCEPT[form]},
+            ) as answer:
+                return _save(answer, to)
+        finally:
+            for file in opened.values():
+                file.close()
+
+    def _json(self, path: str) -> dict[str, Any]:
+        with self._speaking():
+            answer = self._http.get(path)
+        _raise_problem(answer)
+        return cast(dict[str, Any], answer.json())
+
+    @contextmanager
+    def _stream(self, path: str, **request: Any) -> Iterator[httpx.Response]:
+        with self._speaking(), self._http.stream("POST", path, **request) as answer:
+            if answer.is_error:
+                answer.read()
+            _raise_problem(answer)
+            yield answer
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise errors.ServiceUnavailableError(
+                f"No micserve server answers at {self.url}. Start it (make up), or name another "
+                "address with MICSERVE_URL."
+            ) from error
+        except httpx.TransportError as error:
+            raise errors.ServiceUnavailableError(
+                f"The connection to {self.url} ended before the answer was there. Try again."
+            ) from error
+
+
+@contextmanager
+def _upload(image: ImageSource, progress: Progress | None) -> Iterator[tuple[Iterator[bytes], int]]:
+    if isinstance(image, Path):
+        try:
+            file = image.open("rb")
+        except OSError as error:
+            raise errors.NotFoundError(
+                f"{image} cannot be read: {error.strerror}. Check the path."
+            ) from error
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            yield _told(_pieces(file), size, progress), size
+        return
+    content = image_to_bytes(image) if isinstance(image, Image) else image
+    pieces = (content[at : at + PIECE] for at in range(0, len(content), PIECE))
+    yield _told(pieces, len(content), progress), len(content)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(PIECE):
+        yield piece
+
+
+def _told(pieces: Iterator[bytes], size: int, progress: Progress | None) -> Iterator[bytes]:
+    sent = 0
+    for piece in pieces:
+        yield piece
+        sent += len(piece)
+        if progress is not None:
+            progress(sent, size)
+
+
+def _save(answer: httpx.Response, to: Path) -> Path:
+    """Beside the target first, so that a broken download leaves nothing under its name."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=to.parent, prefix=f".{to.name}.", delete=False) as file:
+        part = Path(file.name)
+        try:
+            for piece in answer.iter_raw(PIECE):
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(part, to)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    return to
+
+
+def _raise_problem(answer: httpx.Response) -> None:
+    """The server's problem as the error that it was there."""
+    if not answer.is_error:
+        return
+    try:
+        problem = answer.json()
+        kind, sentence = str(problem["type"]), str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        kind, sentence = "", f"The server answered {answer.status_code} {answer.reason_phrase}."
+    name = kind.removeprefix("urn:micserve:error:")
+    if name == "busy":
+        wait = answer.headers.get("retry-after", "")
+        raise errors.BusyError(sentence, retry_after=int(wait) if wait.isdigit() else 1)
+    raise _KINDS.get(name, _by_status(answer.status_code))(sentence)
+
+
+def _by_status(status: int) -> type[errors.MicserveError]:
+    return errors.UnavailableError if status in (502, 503, 504) else errors.MicserveError
+
+
+_TAKES_MORE_THAN_A_SENTENCE = {"BusyError", "DigestMismatchError"}
+
+_KINDS: Mapping[str, type[errors.MicserveError]] = {
+    "".join(f"-{c.lower()}" if c.isupper() and at else c.lower() for at, c in enumerate(stem)): kind
+    for name, kind in vars(errors).items()
+    if name.endswith("Error") and name not in _TAKES_MORE_THAN_A_SENTENCE
+    for stem in (name.removesuffix("Error"),)
+}
+"""`image-format` to ImageFormatError."""

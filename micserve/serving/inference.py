@@ -1,0 +1,235 @@
+"""The use case: one image in, one image out, by the model that was asked for.
+
+Plain Python that knows settings, models, files and pixels, and no HTTP. All
+methods but `start` and `stop` may be called from many threads.
+"""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from micserve.codecs import Limits, create_tiff, finish_tiff, image_to_bytes, read_image
+from micserve.errors import ModelNotFoundError
+from micserve.families import FAMILIES, OutputKind, PredictParameters
+from micserve.image import Image
+from micserve.predict import LoadedModel, Watch, predict
+from micserve.registry import ModelRef, ModelVersion, Registry, open_registry
+from micserve.serving.cautions import cautions
+from micserve.serving.directory import Directory
+from micserve.serving.loading import PackageLoader
+from micserve.serving.metrics import Metrics
+from micserve.serving.models import ModelPool
+from micserve.serving.parameters import read_output, read_parameters
+from micserve.serving.settings import ServiceSettings
+from micserve.serving.watcher import Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked, checked as far as it can be without the image."""
+
+    version: ModelVersion
+    parameters: PredictParameters
+    output: OutputKind
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished image, as bytes or as an open file that nobody else can see any more."""
+
+    content: bytes | BinaryIO
+    size: int
+    media_type: str
+    filename: str
+    model: LoadedModel
+    pixels: int
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+class LoadedState(BaseModel):
+    """One network in memory, for listings."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: int
+    digest: str
+    family: str
+    device: str
+    counted_bytes: int
+
+
+class ServiceState(BaseModel):
+    """What a service says about itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    family: str
+    ready: bool
+    reasons: tuple[str, ...]
+    loaded: tuple[LoadedState, ...]
+    failed: dict[str, str]
+    """`name@version` to what is wrong with it."""
+
+
+class InferenceService:
+    """All that one family's service does."""
+
+    def __init__(
+        self, family: str, settings: ServiceSettings, *, registry: Registry | None = None
+    ) -> None:
+        self.family = FAMILIES[family]
+        self.settings = settings
+        self.metrics = Metrics()
+        self._limits = Limits(max_pixels_bytes=settings.max_image_bytes)
+        registry = registry or open_registry(settings=settings)
+        self._directory = Directory(registry, alias_seconds=settings.poll_s)
+        loader = PackageLoader(
+            registry,
+            folder=settings.home.absolute() / "cache" / "networks",
+            provider=settings.provider,
+            threads=settings.threads,
+        )
+        self._pool = ModelPool(loader, budget_bytes=settings.networks_bytes, metrics=self.metrics)
+        self._watcher = Watcher(
+            self._directory,
+            self._pool,
+            family=family,
+            required=settings.models,
+            poll_s=settings.poll_s,
+            metrics=self.metrics,
+        )
+
+    def start(self) -> None:
+        self._watcher.start()
+
+    def stop(self) -> None:
+        self._watcher.stop()
+        self._pool.close()
+
+    def state(self) -> ServiceState:
+        readiness = self._watcher.readiness
+        return ServiceState(
+            family=self.family.name,
+            ready=readiness.ready,
+            reasons=readiness.reasons,
+            loaded=tuple(
+                LoadedState(
+                    name=entry.model.contract.name,
+                    version=entry.model.version,
+                    digest=entry.model.digest,
+                    family=entry.model.contract.family,
+                    device=entry.model.backend.device,
+                    counted_bytes=entry.size_bytes,
+                )
+                for entry in self._pool.loaded()
+            ),
+            failed={f"{f.name}@{f.version}": str(f.error) for f in self._pool.failures()},
+        )
+
+    def prepare(self, name: str, query: Sequence[tuple[str, str]]) -> Order:
+        """Check all that can be checked before the image is read.
+
+        Raises
+        ------
+        ParameterError, ModelNotFoundError, VersionNotFoundError, RegistryUnavailableError
+        """
+        asked = dict(query)
+        parameters = read_parameters(self.family, query)
+        output = read_output(self.family, asked.get("output"))
+        pointer = asked.get("version")
+        version = self._directory.resolve(
+            ModelRef.parse(name if pointer is None else f"{name}@{pointer}")
+        )
+        if version.family != self.family.name:
+            raise ModelNotFoundError(
+                f"{name} is a {version.family} model, and this service runs {self.family.name} "
+                "models only. Ask the gateway, which knows where each model runs."
+            )
+        return Order(version, parameters, output)
+
+    def predict(
+        self,
+        order: Order,
+        source: bytes | Path,
+        *,
+        folder: Path,
+        cancelled: Callable[[], bool],
+    ) -> Answer:
+        """Decode, run, encode.
+
+        Parameters
+        ----------
+        source
+            The file as it came, in memory or in `folder`.
+        folder
+            For large results; may be removed when this returns.
+
+        Raises
+        ------
+        MicserveError
+            Whatever is wrong with the image, the model or the moment, in words.
+        """
+        watch = Watch(cancelled=cancelled)
+        with watch.stage("decode"):
+            image = read_image(source, limits=self._limits, name="The image")
+        with self._pool.lease(order.version) as model:
+            output = _Output(folder / "result.tif", self.settings.spool_bytes, like=image)
+            result = predict(
+                image,
+                model,
+                order.parameters,
+                open_output=output.open,
+                max_tile_pixels=self.settings.tile_pixels,
+                watch=watch,
+            )
+        with watch.stage("encode"):
+            content, size = output.close(result)
+        return Answer(
+            content=content,
+            size=size,
+            media_type="image/tiff",
+            filename=f"{model.contract.name}.tif",
+            model=model,
+            pixels=int(image.data.size),
+            warnings=image.notes + cautions(image, model.contract),
+            seconds=dict(watch.seconds),
+        )
+
+    def note(self, answer: Answer) -> None:
+        """Count a finished prediction."""
+        labels = (answer.model.contract.name, str(answer.model.version))
+        self.metrics.pixels.labels(*labels).inc(answer.pixels)
+        for stage, seconds in answer.seconds.items():
+            self.metrics.stage_seconds.labels(*labels, stage).observe(seconds)
+
+
+class _Output:
+    """Where the result's pixels go: memory when they are few, else a file that is mapped."""
+
+    def __init__(self, path: Path, spool_bytes: int, *, like: Image) -> None:
+        self._path, self._spool_bytes, self._like = path, spool_bytes, like
+
+    def open(self, shape: tuple[int, ...], axes: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+        if math.prod(shape) * dtype.itemsize <= self._spool_bytes:
+            return np.empty(shape, dtype)
+        return create_tiff(self._path, shape=shape, axes=axes, dtype=dtype, like=self._like)
+
+    def close(self, result: Image) -> tuple[bytes | BinaryIO, int]:
+        """The finished file and its size; one on disk has no name any more."""
+        if not self._path.exists():
+            content = image_to_bytes(result)
+            return content, len(content)
+        # As a plain array: a map would be written to the disk first, for a file that is not kept.
+        finish_tiff(self._path, result.with_data(np.asarray(result.data)))
+        file = self._path.open("rb")
+        self._path.unlink()
+        return file, os.fstat(file.fileno()).st_size

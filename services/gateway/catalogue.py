@@ -1,0 +1,170 @@
+"""What there is, as clients see it: models, versions, and what may be asked of them.
+
+Translates the registry's words into the gateway's; knows no HTTP.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from micserve.families import FAMILIES, OutputKind
+from micserve.registry import Model, ModelRef, ModelVersion
+from micserve.serving.directory import Directory
+from micserve.serving.schema import parameter_list
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Parameter(_View):
+    """One thing that may be asked of a prediction, as JSON Schema describes it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    description: str = ""
+    default: Any = None
+
+
+class VersionView(_View):
+    """One published version."""
+
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    digest: str
+    created: datetime
+    family: str
+    title: str
+    job: str
+    """What it does, in words."""
+    description: str
+    axes: str
+    channels: int
+    pixel_size_um: dict[str, float] | None
+    """Of the training images."""
+    outputs: tuple[OutputKind, ...]
+    parameters: tuple[Parameter, ...]
+    verified: bool
+    qc: dict[str, Any] | None
+    """Summary of the quality report that was attached last."""
+    training: dict[str, str | int | float | bool]
+    size_bytes: int
+
+
+class ModelView(_View):
+    """One model by name, with the version that is used unless another is asked for."""
+
+    name: str
+    family: str
+    title: str
+    job: str
+    axes: str
+    description: str
+    production: int | None
+    """The version that `production` means; None when there is none yet."""
+    latest: int
+    aliases: dict[str, int]
+
+
+class ModelDetail(ModelView):
+    """One model with all its versions, newest first."""
+
+    versions: tuple[VersionView, ...]
+
+
+class Listing(_View):
+    """All models."""
+
+    models: tuple[ModelView, ...]
+    trouble: str = ""
+    """Why the list may be old: the registry does not answer."""
+
+
+TSV_COLUMNS = ("name", "production", "latest", "family", "axes", "job")
+
+
+class Catalogue:
+    """Reads the registry through a directory. Thread-safe; every method may block."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def listing(self) -> Listing:
+        models = self._directory.list_models()
+        return Listing(models=tuple(map(_view, _served(models))), trouble=self._directory.trouble)
+
+    def detail(self, name: str) -> ModelDetail:
+        versions = self._directory.registry.list_versions(ModelRef.parse(name).name)
+        aliases = {alias: v.version for v in versions for alias in v.aliases}
+        model = Model(name=name, latest=versions[0], aliases=aliases)
+        return ModelDetail(
+            **_view(model).model_dump(), versions=tuple(version_view(v) for v in versions)
+        )
+
+    def version(self, name: str, pointer: str) -> ModelVersion:
+        """By number or alias."""
+        return self._directory.resolve(ModelRef.parse(f"{name}@{pointer}"))
+
+    def fresh_version(self, name: str, pointer: str) -> ModelVersion:
+        """With what may have been attached since it was first seen."""
+        return self._directory.registry.resolve(ModelRef.parse(f"{name}@{pointer}"))
+
+    def tsv(self) -> str:
+        """One line per model under a line of column names; for macros."""
+        rows = [
+            (m.name, str(m.production or ""), str(m.latest), m.family, m.axes, m.job)
+            for m in self.listing().models
+        ]
+        return "".join("\t".join(row) + "\n" for row in (TSV_COLUMNS, *rows))
+
+
+def version_view(version: ModelVersion) -> VersionView:
+    family = FAMILIES[version.family]
+    card = version.card
+    return VersionView(
+        name=version.name,
+        version=version.version,
+        aliases=version.aliases,
+        digest=f"sha256:{version.digest}",
+        created=version.created,
+        family=family.name,
+        title=family.title,
+        job=family.job,
+        description=card.description,
+        axes=card.axes,
+        channels=card.channels,
+        pixel_size_um=_plain(card.pixel_size_um),
+        outputs=family.outputs,
+        parameters=tuple(Parameter(**entry) for entry in parameter_list(family)),
+        verified=version.verification is not None and version.verification.passed,
+        qc=version.qc.summary if version.qc else None,
+        training=dict(card.training),
+        size_bytes=card.size_bytes,
+    )
+
+
+def _served(models: Iterable[Model]) -> list[Model]:
+    return [model for model in models if model.latest.family in FAMILIES]
+
+
+def _view(model: Model) -> ModelView:
+    family = FAMILIES[model.latest.family]
+    return ModelView(
+        name=model.name,
+        family=family.name,
+        title=family.title,
+        job=family.job,
+        axes=model.latest.card.axes,
+        description=model.latest.card.description,
+        production=model.aliases.get("production"),
+        latest=model.latest.version,
+        aliases=dict(model.aliases),
+    )
+
+
+def _plain(sizes: dict[Literal["Z", "Y", "X"], float] | None) -> dict[str, float] | None:
+    return None if sizes is None else {str(axis): size for axis, size in sizes.items()}

@@ -1,0 +1,73 @@
+"""What Prometheus may ask of the gateway; `docs/metrics.md` lists it, a test compares."""
+
+import time
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from micserve.serving.metrics import SECONDS
+
+
+class GatewayMetrics:
+    """Declared once, in a registry of their own; a route is its pattern, never a path."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "micserve_gateway_requests_total",
+            "Requests by route and HTTP status.",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "micserve_gateway_request_duration_seconds",
+            "Time from a request's head to the last byte of its answer.",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.running = Gauge(
+            "micserve_gateway_requests_running", "Requests that are open now.", registry=registry
+        )
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class CountRequests:
+    """ASGI middleware around the routes."""
+
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
+        self.app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status, started = 500, time.perf_counter()
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self._metrics.running.inc()
+        try:
+            await self.app(scope, receive, send_and_note)
+        finally:
+            self._metrics.running.dec()
+            route = _pattern(scope)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.requests.labels(method, route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
+
+
+METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
+
+
+def _pattern(scope: Scope) -> str:
+    """Of the route that matched; one word for all that matched none."""
+    route: Any = scope.get("route")
+    return str(getattr(route, "path", "") or "none")
