@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from micserve.artifact import rdf, zoo
 from micserve.artifact.archive import digest_of
-from micserve.artifact.contract import Contract, Head, ModelContract
+from micserve.artifact.contract import Head, ModelContract
 from micserve.artifact.halo import RUNTIME_ERRORS, measure_halo
 from micserve.artifact.package import Package, open_package
-from micserve.errors import MicserveError, PackageError, VerificationError
+from micserve.artifact.verification import Check, Verification
+from micserve.errors import MicserveError, PackageError
 from micserve.normalize import fit
 from micserve.tiling import Tile, pad_frame, plan_tiles
 
@@ -38,40 +38,6 @@ sums in another order were measured to differ by 0 to 4e-7 (N2V's U-Net, 2D and 
 a halo that is one stride too small, by 4e-5 and more."""
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "bioimageio.core", "bioimageio.spec", "pydantic")
-
-
-class Check(Contract):
-    """One thing that was looked at."""
-
-    name: str
-    passed: bool
-    sentence: str
-    """For people: what was found."""
-    measured: dict[str, float | int | str | None] = Field(default_factory=dict)
-
-
-class Verification(Contract):
-    """Everything that was checked of one package, and with which libraries."""
-
-    digest: str
-    checks: tuple[Check, ...]
-    versions: dict[str, str]
-    when: datetime
-    """UTC."""
-
-    @property
-    def passed(self) -> bool:
-        """True when no check failed."""
-        return all(check.passed for check in self.checks)
-
-    def require_passed(self) -> None:
-        """Raise VerificationError naming the checks that failed."""
-        failed = [f"{check.name}: {check.sentence}" for check in self.checks if not check.passed]
-        if failed:
-            raise VerificationError(
-                f"The model package did not pass {len(failed)} of {len(self.checks)} checks, so "
-                "it cannot be used. " + " ".join(failed)
-            )
 
 
 def verify_package(

@@ -4,10 +4,10 @@
 is MLflow. Nothing of MLflow is imported before a registry is opened.
 """
 
+from micserve.artifact.verification import Check, Verification
 from micserve.registry.environment import quiet_environment
 from micserve.registry.model import (
     Card,
-    Check,
     Model,
     ModelRef,
     ModelVersion,
@@ -15,7 +15,6 @@ from micserve.registry.model import (
     Promotion,
     QualityControl,
     RunRecord,
-    Verification,
 )
 from micserve.registry.protocol import Registry, Run
 from micserve.registry.settings import RegistrySettings

@@ -19,6 +19,7 @@ from uuid import uuid4
 from pydantic_core import PydanticSerializationError
 
 from micserve.artifact.contract import ModelContract
+from micserve.artifact.verification import Verification
 from micserve.errors import (
     IntegrityError,
     NotFoundError,
@@ -40,7 +41,6 @@ from micserve.registry.model import (
     Promotion,
     QualityControl,
     RunRecord,
-    Verification,
     refuse_bad_alias,
 )
 from micserve.registry.recording import RecordedRun

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt
 
 from micserve.artifact.contract import MODEL_NAME, Contract, FamilyName
+from micserve.artifact.verification import Verification
 from micserve.errors import ParameterError
 
 ALIAS = r"^[a-z][a-z0-9-]{0,62}$"
@@ -72,29 +73,6 @@ def refuse_bad_alias(alias: str) -> None:
             "name@production; an alias has lower case letters, digits and hyphens, and is "
             "neither 'latest' nor a 'v' with a number."
         )
-
-
-class Check(Contract):
-    """One thing that was checked of a package before it was published."""
-
-    name: str
-    passed: bool
-    value: float | None = None
-    """What was measured, for example the largest difference between tiled and whole."""
-    limit: float | None = None
-    """What it may be at most."""
-    detail: str = ""
-
-
-class Verification(Contract):
-    """What was checked of a package, when, and whether all of it held."""
-
-    checked: AwareDatetime
-    checks: Annotated[tuple[Check, ...], Field(min_length=1)]
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
 
 
 class QualityControl(Contract):

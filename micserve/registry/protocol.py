@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from micserve.artifact.contract import ModelContract
+from micserve.artifact.verification import Verification
 from micserve.registry.model import (
     Model,
     ModelRef,
     ModelVersion,
     Promotion,
     RunRecord,
-    Verification,
 )
 
 

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from micserve.artifact.contract import ModelContract
+from micserve.artifact.verification import Verification
 from micserve.errors import IntegrityError, ParameterError
 from micserve.registry.model import (
     Card,
     ModelVersion,
     Promotion,
     QualityControl,
-    Verification,
 )
 
 M = TypeVar("M", Verification, QualityControl)

@@ -16,9 +16,9 @@ from micserve.registry.server import DATABASE
 from tests.support.registry_server import RegistryServer
 
 NOW = datetime(2024, 5, 17, 9, 30, tzinfo=UTC)
-VERIFIED = Verification(checked=NOW, checks=(Check(name="tiled equals whole", passed=True),))
+VERIFIED = Verification(when=NOW, checks=(Check(name="tiled equals whole", passed=True),))
 FAILED = Verification(
-    checked=NOW, checks=(Check(name="tiled equals whole", passed=False, value=0.2, limit=1e-5),)
+    when=NOW, checks=(Check(name="tiled equals whole", passed=False, measured={"difference": 0.2}),)
 )
 
 
