@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -25,6 +26,9 @@ MAX_RATIO = 200
 """Unpacked to packed. Real packages of other tools reach about 20."""
 SMALL = 64 << 20
 """Unpacked size up to which the ratio does not matter."""
+
+ABANDONED_AFTER_S = 24 * 3600
+"""Age at which a half-unpacked folder of a killed program is removed."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _PLAIN_FILE = (stat.S_IFREG | 0o644) << 16
@@ -72,6 +76,7 @@ def extract_archive(path: Path, folder: Path) -> None:
         When the zip is damaged, would write outside of `folder`, or is larger than any package.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder.parent)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unpack-"))
     try:
         _extract(path, scratch)
@@ -173,6 +178,17 @@ def _settle(scratch: Path, folder: Path) -> None:
         if not folder.is_dir():
             raise
     _sync_folder(folder.parent)
+
+
+def _sweep(cache: Path) -> None:
+    oldest = time.time() - ABANDONED_AFTER_S
+    for scratch in cache.glob(".unpack-*"):
+        try:
+            abandoned = scratch.stat().st_mtime < oldest
+        except FileNotFoundError:
+            continue
+        if abandoned:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

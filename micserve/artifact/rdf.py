@@ -8,7 +8,7 @@ and when it is verified.
 https://bioimage-io.github.io/spec-bioimage-io/interactive_docs_v0-5.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ FORMAT_VERSION = "0.5.12"
 
 FILE_NAME = "rdf.yaml"
 INPUT_ID = "input"
+
+DEEPEST = 64
+"""Levels of nesting; a description of ours has about ten."""
 
 LONGEST_AXIS = 1 << 16
 """Sizes up to which output sizes are computed exactly from pixel sizes."""
@@ -100,13 +103,12 @@ def from_yaml(text: bytes) -> _Description:
     Raises
     ------
     PackageError
-        When it is not YAML, not a mapping, or uses aliases (with which a few lines stand for
-        gigabytes).
+        When it is not YAML or not a mapping, uses aliases (with which a few lines stand for
+        gigabytes), or is nested deeper than any description (which takes minutes to parse).
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
-            raise PackageError(f"{FILE_NAME} uses YAML aliases, which a description does not need")
+        _refuse_aliases_and_depth(yaml.parse(text, Loader=loader))
         content = yaml.load(text, Loader=loader)
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError, ValueError) as error:
         raise PackageError(f"{FILE_NAME} in the package is not readable YAML: {error}") from error
@@ -115,12 +117,24 @@ def from_yaml(text: bytes) -> _Description:
     return content
 
 
+def _refuse_aliases_and_depth(events: Iterable[Any]) -> None:
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            raise PackageError(f"{FILE_NAME} uses YAML aliases, which a description does not need")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise PackageError(f"{FILE_NAME} is nested more than {DEEPEST} levels deep")
+
+
 def _dumper() -> Any:
-    """Writes no aliases, and quotes text that YAML 1.2 (bioimage.io's) takes for a number."""
+    """Writes no aliases; quotes text that YAML 1.2 takes for a number, or that has odd spaces."""
     dumper = type("_Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda self, data: True})
 
     def text(dumper: Any, value: str) -> Any:
-        style = '"' if value[:1] in tuple("0123456789+-.") else None
+        quoted = value[:1] in tuple("0123456789+-.") or not value.isprintable()
+        style = '"' if quoted else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     dumper.add_representer(str, text)  # type: ignore[attr-defined]

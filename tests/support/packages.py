@@ -51,7 +51,7 @@ def small_package(
     multiple: int = 4,
     heads: Mapping[str, int] | None = None,
     stride: int = 1,
-    halo: tuple[int, ...] | None | str = "measured",
+    halo: tuple[int, ...] | str | None = "measured",
     normalization: Normalization = GREY,
     restore_range: bool = True,
     changes: Mapping[str, Any] | None = None,
