@@ -66,7 +66,7 @@ def _convolved(
     and the last pixel weigh more for all the pixels that are missing.
     """
     length, radius = lines.shape[-1], len(half)
-    result = lines * half[0]
+    result: NDArray[np.float32] = lines * half[0]
     near = min(radius, length)
     result[..., :near] += beyond[:near] * lines[..., :1]
     result[..., length - near :] += beyond[:near][::-1] * lines[..., -1:]
