@@ -1,0 +1,149 @@
+"""`micserve qc`: how close images are to their truth, and whether a plain filter does better."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import track
+from rich.table import Table
+
+from micserve.cli.console import err, out, working
+from micserve.client import Client
+from micserve.errors import ParameterError, QualityControlError
+from micserve.qc import MEASURES, About, RestorationReport, evaluate_restoration
+from micserve.registry import ModelRef, ModelVersion, open_registry
+from micserve.serving.report_files import read_case, summary_for_listings, write_report
+
+SUFFIXES = {".tif", ".tiff", ".png"}
+
+Images = dict[str, Path]
+"""File name to file."""
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(qc)
+
+
+def qc(
+    target: Annotated[Path, typer.Option(help="Ground truth: an image or a folder")],
+    source: Annotated[
+        Path | None, typer.Option(help="What the model was given: an image or a folder")
+    ] = None,
+    prediction: Annotated[
+        Path | None, typer.Option(help="Results to judge: an image or a folder")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Make the predictions with this model, from --source")
+    ] = None,
+    report: Annotated[
+        Path, typer.Option(help="Folder for report.html, metrics.csv, report.json and maps/")
+    ] = Path("qc-report"),
+    attach: Annotated[
+        bool, typer.Option("--attach", help="Keep the report with the model's version")
+    ] = False,
+) -> None:
+    """Compare predictions, their input and a Gaussian filter with the ground truth."""
+    if (prediction is None) == (model is None):
+        raise ParameterError("give either --prediction, or --model together with --source")
+    if model is not None and source is None:
+        raise ParameterError("--model makes its predictions from images: name them with --source")
+    if attach and model is None:
+        raise ParameterError("--attach keeps the report with a model: name it with --model")
+    version = None if model is None else open_registry().resolve(ModelRef.parse(model))
+    with tempfile.TemporaryDirectory() as scratch:
+        if version is not None and source is not None:
+            prediction = _predict_all(version, images_in(source), Path(scratch))
+        assert prediction is not None
+        cases, truths = [], {}
+        for name, result_file, truth_file, input_file in _pairs(prediction, target, source):
+            case, truths[name] = read_case(
+                name, prediction=result_file, target=truth_file, source=input_file
+            )
+            cases.append(case)
+        with working("Comparing …"):
+            result = evaluate_restoration(cases)
+        with _replacing(report) as folder:
+            write_report(result, folder, about=_about(version), truths=truths)
+    if attach and version is not None:
+        open_registry().attach_qc(version, summary_for_listings(result), report)
+        err.print(f"The report is kept with {version.ref}.")
+    print_summary(result)
+    err.print(f"The report is {report / 'report.html'}")
+
+
+def images_in(place: Path) -> Images:
+    """The images of a folder, or the one image, by file name without suffix."""
+    files = [place] if place.is_file() else sorted(place.glob("*"))
+    found = {file.stem: file for file in files if file.suffix.lower() in SUFFIXES}
+    if not found:
+        raise QualityControlError(f"there is no TIFF or PNG image at {place}")
+    return found
+
+
+def _predict_all(version: ModelVersion, sources: Images, folder: Path) -> Path:
+    with Client() as client:
+        for name, path in track(sources.items(), "Predicting", console=err, transient=True):
+            client.predict(str(version.ref), path, to=folder / f"{name}.tif", parameters={})
+    return folder
+
+
+def _pairs(
+    prediction: Path, target: Path, source: Path | None
+) -> Iterator[tuple[str, Path, Path, Path | None]]:
+    """(name, prediction, ground truth, input), matched by file name; single images by place."""
+    predictions, targets = images_in(prediction), images_in(target)
+    sources = images_in(source) if source is not None else {}
+    if len(predictions) == len(targets) == 1 and len(sources) <= 1:
+        [result], [(name, truth)] = predictions.values(), targets.items()
+        yield name, result, truth, next(iter(sources.values()), None)
+        return
+    _refuse_unpaired(predictions, targets, sources)
+    for name in targets:
+        yield name, predictions[name], targets[name], sources.get(name)
+
+
+def _refuse_unpaired(predictions: Images, targets: Images, sources: Images) -> None:
+    missing = [
+        f"{what} of {', '.join(sorted(set(targets) ^ set(images)))}"
+        for what, images in (("prediction", predictions), ("input", sources))
+        if images and set(images) != set(targets)
+    ]
+    if missing:
+        raise QualityControlError(
+            "images are compared by file name, and these have no partner: " + "; ".join(missing)
+        )
+
+
+def _about(version: ModelVersion | None) -> About:
+    if version is None:
+        return About(made_at=datetime.now(UTC))
+    return About(model=str(version.ref), digest=version.digest, made_at=datetime.now(UTC))
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `folder` when all is written."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+def print_summary(report: RestorationReport) -> None:
+    """Means over images as a table, and the verdict."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"mean of {report.summary.images}")
+    for method in report.methods:
+        table.add_column(method.label, justify="right")
+    for measure in MEASURES:
+        values = [report.summary.means[method.key].value(measure) for method in report.methods]
+        table.add_row(measure.column, *("–" if v is None else f"{v:.4g}" for v in values))
+    out.print(table)
+    out.print(report.summary.verdict.sentence, soft_wrap=True)

@@ -1,0 +1,111 @@
+"""A quality report as files: what `POST /v1/qc` zips, `micserve qc` writes and versions keep.
+
+    report.html              one self-contained page
+    report.json              the documented schema
+    metrics.csv              one row per image, slice and method
+    QC_metrics_zerocost.csv  the notebooks' own columns, where there was an input
+    maps/SSIM_GTvs….tif      32 bit, with the names that the notebooks give them
+    maps/RSE_GTvs….tif
+
+Knows files and images; the numbers are `micserve.qc`'s.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from micserve.codecs import read_image, write_tiff
+from micserve.errors import QualityControlError
+from micserve.image import Image
+from micserve.qc import (
+    MEASURES,
+    About,
+    RestorationCase,
+    RestorationReport,
+    draw_pictures,
+    report_csv,
+    report_html,
+    report_json,
+    zerocost_csv,
+)
+
+NOTEBOOK_NAMES = {"prediction": "Prediction", "input": "Source"}
+"""Method to its name in the notebooks' file names."""
+
+
+def read_case(
+    name: str, *, prediction: bytes | Path, target: bytes | Path, source: bytes | Path | None
+) -> tuple[RestorationCase, Image]:
+    """The images of one comparison, and the ground truth whose calibration the maps take."""
+    truth = _read(target, "The ground truth")
+    size = truth.calibration.in_um()
+    case = RestorationCase(
+        name=name,
+        prediction=_read(prediction, "The prediction").data,
+        target=truth.data,
+        source=None if source is None else _read(source, "The input").data,
+        pixel_size_um=size["X"] if size else None,
+    )
+    return case, truth
+
+
+def write_report(
+    report: RestorationReport, folder: Path, *, about: About, truths: Mapping[str, Image]
+) -> None:
+    """All forms of a report into a folder.
+
+    Parameters
+    ----------
+    truths
+        The ground truth by the name of its case.
+    """
+    (folder / "maps").mkdir(parents=True, exist_ok=True)
+    texts = {
+        "report.html": report_html(report, draw_pictures(report), about=about),
+        "report.json": report_json(report, about=about).model_dump_json(indent=2),
+        "metrics.csv": report_csv(report),
+    }
+    if "input" in {method.key for method in report.methods}:
+        texts["QC_metrics_zerocost.csv"] = zerocost_csv(report)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for image in report.images:
+        for method in report.methods:
+            _write_maps(report, image.name, method.key, truths[image.name], folder / "maps")
+
+
+def summary_for_listings(report: RestorationReport) -> dict[str, Any]:
+    """What the registry keeps beside a report: what listings show, and what `promote` asks."""
+    verdict = report.summary.verdict
+    filters = [one for one in verdict.comparisons if one.method != "input"]
+    return {
+        "images": report.summary.images,
+        "light": verdict.light,
+        "sentence": verdict.sentence,
+        "beats_gaussian": all(one.outcome == "better" for one in filters) if filters else None,
+        "means": {
+            key: {measure.key: scores.value(measure) for measure in MEASURES}
+            for key, scores in report.summary.means.items()
+        },
+    }
+
+
+def _write_maps(
+    report: RestorationReport, image: str, method: str, truth: Image, folder: Path
+) -> None:
+    try:
+        maps = report.maps(image, method)
+    except QualityControlError:
+        return  # a flat ground truth has no maps; the report says so
+    label = NOTEBOOK_NAMES.get(method, method.capitalize())
+    stem = Path(image).stem
+    for kind, pixels in (("SSIM", maps.ssim), ("RSE", maps.error)):
+        write_tiff(truth.with_data(pixels), folder / f"{kind}_GTvs{label}_{stem}.tif")
+
+
+def _read(source: bytes | Path, name: str) -> Image:
+    """Without axes of length 1, which ImageJ drops when it saves."""
+    image = read_image(source, name=name)
+    kept = [a for a in image.axes if a in "YX" or image.size(a) > 1]
+    where = tuple(i for i, a in enumerate(image.axes) if a not in kept)
+    return image.with_data(image.data.squeeze(where), "".join(kept))
