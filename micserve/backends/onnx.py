@@ -75,8 +75,10 @@ class OnnxBackend:
 
 def _choose(provider: Provider) -> list[str | tuple[str, dict[str, str]]]:
     available = ort.get_available_providers()
-    # HEURISTIC: the exhaustive search runs anew for every image size.
-    cuda: tuple[str, dict[str, str]] = (_CUDA, {"cudnn_conv_algo_search": "HEURISTIC"})
+    # HEURISTIC: the exhaustive search runs anew for every image size. TF32 keeps 10 bits of a
+    # float, which is too few for "tiled equals whole".
+    options = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
+    cuda: tuple[str, dict[str, str]] = (_CUDA, options)
     if provider == "cpu" or (provider == "auto" and _CUDA not in available):
         return [_CPU]
     if _CUDA not in available:

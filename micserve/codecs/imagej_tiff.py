@@ -11,6 +11,7 @@ there, that is below 4 GiB. Above, only the first is there, as in ImageJ's own
 files: ImageJ, tifffile, Bio-Formats and `micserve.codecs` know the convention.
 """
 
+import math
 import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -57,16 +58,22 @@ class ImageJLayout:
 
 def plan(image: Image) -> ImageJLayout:
     """Leave room for the metadata of `image` and what may yet come."""
-    height, width, samples = (image.size(axis) for axis in "YXS")
-    plane = height * width * samples * image.dtype.itemsize
     block = len(_block(_entries(image, 0), next_directory=0, start=8))
     start = -(-(8 + block + ROOM) // ALIGNMENT) * ALIGNMENT
-    return ImageJLayout(start, plane, image.data.size // max(1, height * width * samples))
+    return ImageJLayout(start, _plane_bytes(image), _planes(image))
 
 
 def fits(image: Image) -> bool:
     """Whether ImageJ's layout can hold the image: one plane must lie within classic TIFF."""
-    return plan(image).plane_bytes < MAX_CLASSIC
+    return _plane_bytes(image) < MAX_CLASSIC
+
+
+def _plane_bytes(image: Image) -> int:
+    return math.prod(image.size(axis) for axis in "YXS") * image.dtype.itemsize
+
+
+def _planes(image: Image) -> int:
+    return math.prod(image.size(axis) for axis in "TZC")
 
 
 def reread(stream: BinaryIO, image: Image) -> ImageJLayout | None:
@@ -150,7 +157,7 @@ def _page_entries(image: Image, start: int) -> list[Entry]:
         _numbers(273, LONG, start),
         _numbers(277, SHORT, samples),
         _numbers(278, LONG, height),
-        _numbers(279, LONG, height * width * samples * image.dtype.itemsize),
+        _numbers(279, LONG, _plane_bytes(image)),
         *_resolution(image.calibration),
         _numbers(339, SHORT, *[SAMPLE_FORMAT[image.dtype.kind]] * samples),
     ]

@@ -43,6 +43,10 @@ class Header:
         if self.nbytes > limits.max_pixels_bytes:
             raise ImageTooLargeError(
                 f"is {' × '.join(map(str, self.shape))} pixels ({self.axes}) of {self.dtype}, "
-                f"{self.nbytes / GIB:.1f} GiB; at most {limits.max_pixels_bytes / GIB:.1f} GiB are "
+                f"{_in_words(self.nbytes)}; at most {_in_words(limits.max_pixels_bytes)} are "
                 "accepted. Crop it, or send fewer slices, frames or channels at a time."
             )
+
+
+def _in_words(size: int) -> str:
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / (1 << 20):.1f} MiB"

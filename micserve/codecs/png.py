@@ -78,8 +78,9 @@ def read_png(source: Source) -> Png:
             data.append((offset, count))
     if not head or not data:
         raise ImageFormatError("is a damaged PNG file: copy it again")
-    width, height, depth, colour, _, _, interlaced = head
-    if depth not in DEPTHS.get(colour, {8, 16}) or colour not in SAMPLES or not width * height:
+    width, height, depth, colour, packing, filters, interlaced = head
+    known = colour in SAMPLES and depth in DEPTHS.get(colour, {8, 16})
+    if not known or packing or filters or interlaced > 1 or not width * height:
         raise ImageFormatError("is a damaged PNG file: its header makes no sense. Save it anew.")
     if colour == PALETTE and palette is None:
         raise ImageFormatError("is a PNG palette picture without a palette: save it as RGB")

@@ -18,6 +18,8 @@ import psutil
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 
+from micserve.registry.server import server_command, server_environment
+
 READY_WITHIN_S = 180
 """MLflow makes its database on the first start, which takes most of this on a slow disk."""
 
@@ -66,7 +68,7 @@ def parts(settings: LocalSettings) -> tuple[Part, ...]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make", description=__doc__.split("\n")[0])
-    parser.add_argument("command", choices=["up", "down", "status"])
+    parser.add_argument("command", choices=["up", "down", "status", "registry"])
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
     command = parser.parse_args()
     settings = LocalSettings()
@@ -76,6 +78,8 @@ def main() -> int:
             return up(settings)
         case "down":
             return down(settings)
+        case "registry":
+            return registry(settings)
         case _:
             return status(settings)
 
@@ -119,6 +123,13 @@ def status(settings: LocalSettings) -> int:
     return 0 if all(ready.values()) else 1
 
 
+def registry(settings: LocalSettings) -> int:
+    """Become the registry's server; what the supervisor runs."""
+    folder = settings.home.absolute() / "registry"
+    command = server_command(folder, port=settings.registry_port)
+    os.execve(command[0], command, server_environment(os.environ))
+
+
 def _start_supervisor(settings: LocalSettings, home: Path) -> psutil.Process:
     environment = {
         **os.environ,
@@ -154,9 +165,7 @@ def _wait_until_ready(settings: LocalSettings, supervisor: psutil.Process) -> in
                 return _explain(waiting[0], settings)
             if waiting[0].is_ready():
                 part = waiting.pop(0)
-                console.print(
-                    f"  [green]ready[/]  {part.name:<9} {part.address:<24} {part.what}"
-                )
+                console.print(f"  [green]ready[/]  {part.name:<9} {part.address:<24} {part.what}")
             else:
                 time.sleep(0.3)
     return 0

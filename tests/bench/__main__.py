@@ -88,7 +88,9 @@ def compare(folder: Path, sizes: tuple[int, ...]) -> list[Ratio]:
     median = statistics.median
     return [
         Ratio("tiled ÷ whole-image ONNX Runtime, throughput", median(whole) / median(ours), 0.90),
-        Ratio("HTTP end to end ÷ in-process, throughput", median(in_process) / median(over_http), 0.90),
+        Ratio(
+            "HTTP end to end ÷ in-process, throughput", median(in_process) / median(over_http), 0.90
+        ),
         Ratio("micserve ÷ n2v package's predict, throughput", fastest_peer / median(ours), 1.5),
     ]
 

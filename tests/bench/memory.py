@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import tifffile
 
 from micserve.codecs import create_tiff, read_image
 from micserve.families.base import RestorationParameters
 from micserve.predict import LoadedModel, predict
+from tests.bench.parts import a_model
 
 MIB = 1 << 20
 
@@ -28,8 +30,6 @@ def private_mib() -> float:
 
 def write_noise(path: Path, size: int) -> None:
     """Row by row, so that making the image does not count."""
-    import tifffile
-
     noise = np.random.default_rng(0)
     pixels = tifffile.memmap(path, shape=(size, size), dtype="uint16", bigtiff=True)
     for start in range(0, size, 256):
@@ -39,8 +39,6 @@ def write_noise(path: Path, size: int) -> None:
 
 
 def main(network: Path, size: int) -> None:
-    from tests.bench.parts import a_model
-
     model: LoadedModel = a_model(network)
     peak = [private_mib()]
     done = threading.Event()
@@ -56,10 +54,14 @@ def main(network: Path, size: int) -> None:
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
-            with create_tiff(target, shape=image.data.shape, axes="YX", dtype="float32", like=image) as output:
-                predict(
-                    image, model, RestorationParameters(), open_output=lambda *_: output
-                )
+            predict(
+                image,
+                model,
+                RestorationParameters(),
+                open_output=lambda shape, axes, dtype: create_tiff(
+                    target, shape=shape, axes=axes, dtype=dtype, like=image
+                ),
+            )
         finally:
             done.set()
             watcher.join()
