@@ -1,10 +1,12 @@
 """Files that are there whole or not at all."""
 
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from micserve.errors import ParameterError
 
 
 @contextmanager
@@ -14,26 +16,25 @@ def publish_file(target: Path) -> Iterator[Path]:
     The new file is flushed to the disk before it takes the name, and its folder after, so that
     a crash leaves the old file, the new file or none, and never half of one. When the block
     raises, nothing is left behind.
+
+    Raises
+    ------
+    ParameterError
+        When nothing can be written beside `target`.
     """
-    handle, made = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    part = Path(made)
+    part = target.with_name(f".{target.name[:200]}.{uuid.uuid4().hex}.part")
+    try:
+        part.touch(exist_ok=False)
+    except OSError as error:
+        raise ParameterError(f"{target} cannot be written: {error.strerror or error}") from error
     try:
         yield part
-        part.chmod(0o666 & ~_umask())
         _sync(part, os.O_RDWR)
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     _sync(target.parent, os.O_RDONLY)
-
-
-def _umask() -> int:
-    """As the process would create a file; mkstemp makes it private."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _sync(path: Path, flags: int) -> None:
