@@ -10,7 +10,7 @@ runtime, no web framework.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,9 +23,10 @@ from micserve.axes import FramePlan, plan_frames
 from micserve.backends import Backend
 from micserve.errors import AxesError, CancelledError, InputError, ParameterError
 from micserve.families import FAMILIES, Family, PredictParameters
-from micserve.families.base import WRITABLE
-from micserve.image import Image
+from micserve.families.base import WRITABLE, Heads, Objectwise, Pixelwise
+from micserve.image import IMAGE_AXES, Display, Image
 from micserve.normalize import Affine, fit
+from micserve.objects import Objects, Position, label_dtype
 from micserve.tiling import PaddedFrame, Tile, choose_tile, pad_frame, plan_tiles
 
 DEFAULT_TILE_PIXELS = 1 << 19
@@ -74,6 +75,16 @@ class Watch:
             self.seconds[name] += time.perf_counter() - start
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model made of an image."""
+
+    image: Image
+    """Pixels, or labels."""
+    objects: tuple[Objects, ...] = ()
+    """Per frame, in the order of the image's frames; empty for families that find none."""
+
+
 def predict(
     image: Image,
     model: LoadedModel,
@@ -82,7 +93,7 @@ def predict(
     open_output: OpenOutput | None = None,
     max_tile_pixels: int = DEFAULT_TILE_PIXELS,
     watch: Watch | None = None,
-) -> Image:
+) -> Prediction:
     """Run a model on an image.
 
     Parameters
@@ -90,7 +101,7 @@ def predict(
     image
         Any real dtype and byte order; `image.data` may be a read-only memory map.
     model
-        A loaded model of a pixelwise family.
+        A loaded model.
     asked
         An instance of `model.family.parameters`.
     open_output
@@ -102,9 +113,9 @@ def predict(
 
     Returns
     -------
-    Image
-        Axes, calibration and labels as the source's, less a channel axis of which one channel
-        was chosen; `info` names the model, version, digest and parameters.
+    Prediction
+        Axes, calibration and labels of its image as the source's, less a channel axis of which
+        one channel was chosen; `info` names the model, version, digest and parameters.
 
     Raises
     ------
@@ -113,7 +124,6 @@ def predict(
     CancelledError
         When `watch.cancelled()` became true; the output is then incomplete.
     """
-    watch = watch or Watch()
     image = with_axes(image, asked.axes)
     if image.dtype.kind not in "uifb":
         raise InputError(f"pixels of type {image.dtype} are not grey values; send real numbers")
@@ -124,37 +134,177 @@ def predict(
         channels=model.contract.network.channels,
         channel=asked.channel,
     )
-    dtype = model.family.output_dtype(image.dtype, asked)
-    output = (open_output or _in_memory)(plan.shape, plan.axes, dtype)
-    low, high = np.inf, -np.inf
-    for number, (frame, place) in enumerate(plan.frames(image.data)):
-        for fraction, pixels in _frame(frame, output[place], model, asked, max_tile_pixels, watch):
-            low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
-            watch.progress((number + fraction) / len(plan))
-    return _described(image, output, plan, model, asked, (low, high))
+    output, watch = open_output or _in_memory, watch or Watch()
+    run = _Run(image, plan, model, asked, output, max_tile_pixels, watch)
+    work = model.family.work(model.contract, asked)
+    return run.objects(work) if isinstance(work, Objectwise) else run.pixels(work)
 
 
 def run_frame(
     frame: PaddedFrame,
     affine: Affine,
     backend: Backend,
-    tiling: Tiling,
+    contract: ModelContract,
     *,
     max_tile_pixels: int,
     watch: Watch,
-) -> Iterator[tuple[Tile, Mapping[str, NDArray[np.float32]]]]:
-    """Run every tile of one frame; yield each with its heads, without the batch axis.
-
-    The heads cover `tile.read`; what is right in them is `tile.core`.
-    """
-    for tile in _tiles(frame.shape, tiling, max_tile_pixels):
+) -> Iterator[tuple[Tile, Heads]]:
+    """Run every tile of one frame; yield each with its heads, cut to what is right in them."""
+    network = contract.network
+    for tile in _tiles(frame.shape, network.tiling, max_tile_pixels):
         if watch.cancelled():
             raise CancelledError("The prediction was cancelled.")
         with watch.stage("normalize"):
             values = affine.apply(frame.read(tile.read))[None]
         with watch.stage("infer"):
             heads = backend.run(values)
-        yield tile, {name: head[0] for name, head in heads.items()}
+        yield (
+            tile,
+            {
+                head.name: heads[head.name][0][(slice(None), *_core(tile, head.stride))]
+                for head in network.heads
+            },
+        )
+
+
+def _core(tile: Tile, stride: tuple[int, ...]) -> tuple[slice, ...]:
+    """The tile's core in a head's own, coarser pixels."""
+    return tuple(
+        slice(core.start // step, core.stop // step)
+        for core, step in zip(tile.core, stride, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One image on its way through one model."""
+
+    image: Image
+    plan: FramePlan
+    model: LoadedModel
+    asked: PredictParameters
+    open_output: OpenOutput
+    max_tile_pixels: int
+    watch: Watch
+
+    def pixels(self, work: Pixelwise) -> Prediction:
+        """Each tile is written when it was run."""
+        axes, shape = _with_channels(self.plan, work.channels)
+        output = self.open_output(shape, axes, work.dtype(self.image.dtype))
+        by_channel = np.moveaxis(output, axes.index("C"), 0) if work.channels > 1 else output[None]
+        low, high = np.inf, -np.inf
+        for number, (frame, place) in enumerate(self.plan.frames(self.image.data)):
+            target = by_channel[(slice(None), *place)]
+            for fraction, written in self._write_frame(work, frame, target):
+                if written.size:
+                    low, high = min(low, float(written.min())), max(high, float(written.max()))
+                self.watch.progress((number + fraction) / len(self.plan))
+        return Prediction(self._described(output, axes, work.channels, (low, high)))
+
+    def objects(self, work: Objectwise) -> Prediction:
+        """All frames are searched, then drawn: only then is it known how large labels get."""
+        drawings = []
+        for number, (frame, place) in enumerate(self.plan.frames(self.image.data)):
+            with self.watch.stage("normalize"):
+                affine = fit(frame, self.model.contract.normalization)
+                prepared = work.prepare(frame, affine)
+            padded = self._padded(prepared)
+            sink = work.sink(padded, shape=frame.shape[1:], position=self._position(place))
+            for fraction, tile, heads in self._tiles(padded, affine):
+                with self.watch.stage("postprocess"):
+                    sink.take(tile, heads)
+                self.watch.progress((number + fraction) / len(self.plan))
+            with self.watch.stage("postprocess"):
+                drawings.append((sink.close(), place))
+        largest = max(drawing.largest_label for drawing, _ in drawings)
+        output = self.open_output(self.plan.shape, self.plan.axes, label_dtype(largest))
+        with self.watch.stage("postprocess"):
+            found = tuple(drawing.paint(output[place]) for drawing, place in drawings)
+        return Prediction(self._described(output, self.plan.axes, 1, (0, max(largest, 1))), found)
+
+    def _write_frame(
+        self, work: Pixelwise, frame: NDArray[Any], output: NDArray[Any]
+    ) -> Iterator[tuple[float, NDArray[Any]]]:
+        """Fill `output` (C, (Z,) Y, X); yield the fraction done and the pixels just written."""
+        with self.watch.stage("normalize"):
+            affine = fit(frame, self.model.contract.normalization)
+        padded = self._padded(frame)
+        for fraction, tile, heads in self._tiles(padded, affine):
+            with self.watch.stage("postprocess"):
+                target, part = padded.inside(tile.write)
+                pixels = work.finish(heads, affine, output.dtype)[(slice(None), *part)]
+                output[(slice(None), *target)] = pixels
+            yield fraction, pixels
+
+    def _tiles(self, padded: PaddedFrame, affine: Affine) -> Iterator[tuple[float, Tile, Heads]]:
+        total, done = int(np.prod(padded.shape)), 0
+        for tile, heads in run_frame(
+            padded,
+            affine,
+            self.model.backend,
+            self.model.contract,
+            max_tile_pixels=self.max_tile_pixels,
+            watch=self.watch,
+        ):
+            done += int(np.prod([w.stop - w.start for w in tile.write]))
+            yield done / total, tile, heads
+
+    def _padded(self, frame: NDArray[Any]) -> PaddedFrame:
+        tiling = self.model.contract.network.tiling
+        return pad_frame(frame, multiple=tiling.multiple, side=tiling.pad)
+
+    def _position(self, place: tuple[int | slice, ...]) -> Position:
+        at = {
+            axis.lower(): index
+            for axis, index in zip(self.plan.axes, place, strict=True)
+            if isinstance(index, int)
+        }
+        return Position(**at)
+
+    def _described(
+        self, output: NDArray[Any], axes: str, channels: int, extent: tuple[float, float]
+    ) -> Image:
+        """Pixels with everything else that the source had, and what made them."""
+        source, family = self.image, self.model.family
+        return source.with_data(
+            output,
+            axes,
+            display=self._display(channels, extent, grey="image" in family.outputs),
+            labels=source.labels if axes == source.axes else (),
+            info=provenance(self.model, self.asked) + source.info,
+        )
+
+    def _display(self, channels: int, extent: tuple[float, float], *, grey: bool) -> Display:
+        """The source's, as far as the result shows the same grey values; else the result's own."""
+        shown, chosen = self.image.display, self.plan.chosen_channel
+        if not grey or channels > 1:
+            return Display(ranges=(extent,) * channels, mode="grayscale" if channels > 1 else "")
+        if chosen is not None or self.plan.channel_axis:
+            pick = slice(chosen or 0, (chosen or 0) + 1)
+            shown = Display(ranges=shown.ranges[pick], luts=shown.luts[pick])
+        if not shown.ranges or self.image.dtype.name not in WRITABLE:
+            return Display(ranges=(extent,), luts=shown.luts, mode=shown.mode)
+        return shown
+
+
+def _with_channels(plan: FramePlan, channels: int) -> tuple[str, tuple[int, ...]]:
+    """Axes and shape of a result with several channels: C is put where images have it.
+
+    Raises
+    ------
+    ParameterError
+        When the channels of the image are walked through already.
+    """
+    if channels == 1:
+        return plan.axes, plan.shape
+    if "C" in plan.axes:
+        raise ParameterError(
+            f"this model's result has {channels} channels, so it takes one channel of the image "
+            "at a time: choose it with channel=1, channel=2, …"
+        )
+    axes = "".join(axis for axis in IMAGE_AXES if axis in plan.axes or axis == "C")
+    sizes = dict(zip(plan.axes, plan.shape, strict=True)) | {"C": channels}
+    return axes, tuple(sizes[axis] for axis in axes)
 
 
 def with_axes(image: Image, axes: str | None) -> Image:
@@ -198,65 +348,8 @@ WHOLE_IMAGE_FACTOR = 4
 """A network that must not be tiled may see this many times the pixels of a tile."""
 
 
-def _frame(
-    frame: NDArray[Any],
-    output: NDArray[Any],
-    model: LoadedModel,
-    asked: PredictParameters,
-    max_tile_pixels: int,
-    watch: Watch,
-) -> Iterator[tuple[float, NDArray[Any]]]:
-    """Fill `output` (spatial axes only); yield the fraction done and the pixels just written."""
-    contract, tiling = model.contract, model.contract.network.tiling
-    with watch.stage("normalize"):
-        affine = fit(frame, contract.normalization)
-    padded = pad_frame(frame, multiple=tiling.multiple, side=tiling.pad)
-    total = int(np.prod(padded.shape))
-    done = 0
-    tiles = run_frame(
-        padded, affine, model.backend, tiling, max_tile_pixels=max_tile_pixels, watch=watch
-    )
-    for tile, heads in tiles:
-        with watch.stage("postprocess"):
-            core = {name: head[(slice(None), *tile.core)] for name, head in heads.items()}
-            pixels = model.family.finish(
-                core, contract=contract, affine=affine, dtype=output.dtype, asked=asked
-            )[0]
-            target, part = padded.inside(tile.write)
-            written = pixels[part]
-            output[target] = written
-        done += int(np.prod([w.stop - w.start for w in tile.write]))
-        if written.size:
-            yield done / total, written
-
-
 def _in_memory(shape: tuple[int, ...], axes: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.empty(shape, dtype)
-
-
-def _described(
-    source: Image,
-    output: NDArray[Any],
-    plan: FramePlan,
-    model: LoadedModel,
-    asked: PredictParameters,
-    extent: tuple[float, float],
-) -> Image:
-    """Pixels with everything else that the source had, and what made them."""
-    display = source.display
-    if plan.chosen_channel is not None or plan.channel_axis:
-        pick = slice(plan.chosen_channel or 0, (plan.chosen_channel or 0) + 1)
-        display = type(display)(ranges=display.ranges[pick], luts=display.luts[pick])
-    if not display.ranges or source.dtype.name not in WRITABLE:
-        display = type(display)(ranges=(extent,), luts=display.luts, mode=display.mode)
-    same_planes = plan.axes == source.axes
-    return source.with_data(
-        output,
-        plan.axes,
-        display=display,
-        labels=source.labels if same_planes else (),
-        info=provenance(model, asked) + source.info,
-    )
 
 
 def provenance(model: LoadedModel, asked: PredictParameters) -> str:
@@ -266,6 +359,9 @@ def provenance(model: LoadedModel, asked: PredictParameters) -> str:
         "version": model.version,
         "digest": f"sha256:{model.digest}",
         "family": model.contract.family,
-        **{f"parameter.{name}": value for name, value in asked.model_dump().items()},
+        **{
+            f"parameter.{name}": value
+            for name, value in model.family.effective(model.contract, asked).items()
+        },
     }
     return "".join(f"micserve.{name} = {value}\n" for name, value in facts.items())

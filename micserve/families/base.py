@@ -1,12 +1,15 @@
 """What a model family is: what comes before and after its network.
 
-A family is a value without state. It says which parameters a prediction takes,
-how the output image looks, and how the network's answer for one tile becomes
-pixels of it. Running the tiles is `micserve.predict`'s.
+    Family.work(contract, asked) ──► Pixelwise    a tile's heads become its pixels at once
+                                 └─► Objectwise   a frame's tiles are gathered, then objects drawn
+
+A family is a value without state. It says which parameters a prediction takes
+and which of the two its work is. Running the tiles is `micserve.predict`'s.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from micserve.artifact.contract import ModelContract
 from micserve.normalize import Affine
+from micserve.objects import Objects, Position
+from micserve.tiling import PaddedFrame, Tile
+
+Heads = Mapping[str, NDArray[np.float32]]
+"""What a network said about one tile, cut to the tile's core: (C, (Z,) Y, X) per head."""
 
 OutputKind = Literal["image", "labels", "rois", "table", "bundle"]
 
@@ -33,6 +41,66 @@ class PredictParameters(BaseModel):
         description="Channel to process, counted from 1, or `all` for one after another. Needed "
         "when the image has several channels and the model takes one.",
     )
+
+
+class Pixelwise(Protocol):
+    """Work whose result at a pixel needs the network's answer at that pixel alone."""
+
+    @property
+    def channels(self) -> int:
+        """Of the result; more than one becomes its C axis."""
+
+    def dtype(self, source: np.dtype[Any]) -> np.dtype[Any]:
+        """Pixel type of the result, from that of the image sent."""
+
+    def finish(self, heads: Heads, affine: Affine, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """One tile's heads to its (C, (Z,) Y, X) pixels of type `dtype`.
+
+        `affine` is the map that normalised the frame.
+        """
+
+
+class Drawing(Protocol):
+    """The objects of one frame, found but not drawn yet."""
+
+    @property
+    def largest_label(self) -> int: ...
+
+    def paint(self, into: NDArray[Any]) -> Objects:
+        """Overwrite (Y, X) or (Z, Y, X) with labels, and say which objects can be seen."""
+
+
+class FrameSink(Protocol):
+    """Where the tiles of one frame go, in any order."""
+
+    def take(self, tile: Tile, heads: Heads) -> None: ...
+
+    def close(self) -> Drawing:
+        """All tiles were taken."""
+
+
+@runtime_checkable
+class Objectwise(Protocol):
+    """Work that sees the network's whole answer for a frame before it knows its objects."""
+
+    def prepare(self, frame: NDArray[Any], affine: Affine) -> NDArray[Any]:
+        """The (C, (Z,) Y, X) frame that the network is to see, in grey values.
+
+        `affine` was fitted to the frame as it was sent.
+        """
+
+    def sink(self, frame: PaddedFrame, *, shape: tuple[int, ...], position: Position) -> FrameSink:
+        """Where the tiles of one frame go.
+
+        Parameters
+        ----------
+        frame
+            What `prepare` returned, padded.
+        shape
+            Spatial shape of the frame as it was sent, and of its drawing.
+        position
+            Which frame of the image it is.
+        """
 
 
 class Family(Protocol):
@@ -55,19 +123,11 @@ class Family(Protocol):
     @property
     def parameters(self) -> type[PredictParameters]: ...
 
-    def output_dtype(self, source: np.dtype[Any], asked: PredictParameters) -> np.dtype[Any]:
-        """Of the output image."""
+    def work(self, contract: ModelContract, asked: PredictParameters) -> Pixelwise | Objectwise:
+        """What to do for these parameters, an instance of `parameters`."""
 
-    def finish(
-        self,
-        heads: Mapping[str, NDArray[np.float32]],
-        *,
-        contract: ModelContract,
-        affine: Affine,
-        dtype: np.dtype[Any],
-        asked: PredictParameters,
-    ) -> NDArray[Any]:
-        """One tile's heads, each (C, (Z,) Y, X), to (C, (Z,) Y, X) pixels of the output."""
+    def effective(self, contract: ModelContract, asked: PredictParameters) -> dict[str, Any]:
+        """The parameters as they will be used: the model's own values where none were asked."""
 
 
 class RestorationParameters(PredictParameters):
@@ -85,31 +145,40 @@ class RestorationParameters(PredictParameters):
 
 
 class Restoration:
-    """Pixelwise families: the network's one head is the image."""
+    """Families whose network answers with the image: N2V, CARE, fnet."""
 
     outputs: tuple[OutputKind, ...] = ("image",)
     parameters: type[PredictParameters] = RestorationParameters
 
-    def output_dtype(self, source: np.dtype[Any], asked: PredictParameters) -> np.dtype[Any]:
+    def work(self, contract: ModelContract, asked: PredictParameters) -> Pixelwise:
         assert isinstance(asked, RestorationParameters)
-        if asked.output_dtype != "input":
-            return np.dtype(asked.output_dtype)
+        return Restored(contract, asked)
+
+    def effective(self, contract: ModelContract, asked: PredictParameters) -> dict[str, Any]:
+        return asked.model_dump()
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The first head is the image, in normalised units or in grey values."""
+
+    contract: ModelContract
+    asked: RestorationParameters
+
+    @property
+    def channels(self) -> int:
+        return self.contract.network.heads[0].channels
+
+    def dtype(self, source: np.dtype[Any]) -> np.dtype[Any]:
+        if self.asked.output_dtype != "input":
+            return np.dtype(self.asked.output_dtype)
         return np.dtype(source.name) if source.name in WRITABLE else np.dtype(np.float32)
 
-    def finish(
-        self,
-        heads: Mapping[str, NDArray[np.float32]],
-        *,
-        contract: ModelContract,
-        affine: Affine,
-        dtype: np.dtype[Any],
-        asked: PredictParameters,
-    ) -> NDArray[Any]:
-        assert isinstance(asked, RestorationParameters)
-        values = heads[contract.network.heads[0].name]
-        if contract.restore_range:
+    def finish(self, heads: Heads, affine: Affine, dtype: np.dtype[Any]) -> NDArray[Any]:
+        values = heads[self.contract.network.heads[0].name]
+        if self.contract.restore_range:
             values = affine.invert(values)
-        if asked.clip:
+        if self.asked.clip:
             values = np.maximum(values, 0)
         return to_dtype(values, dtype)
 

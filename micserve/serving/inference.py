@@ -190,7 +190,7 @@ class InferenceService:
                 open_output=output.open,
                 max_tile_pixels=self.settings.tile_pixels,
                 watch=watch,
-            )
+            ).image
         with watch.stage("encode"):
             content, size = output.close(result)
         return Answer(

@@ -66,7 +66,7 @@ def compare(folder: Path, sizes: tuple[int, ...]) -> list[Ratio]:
     whole = seconds(lambda: model.backend.run(batch), repeats=REPEATS)
     image = Image(grey, "YX")
     ours = seconds(lambda: predict(image, model, RestorationParameters()), repeats=REPEATS)
-    result = predict(image, model, RestorationParameters()).data
+    result = predict(image, model, RestorationParameters()).image.data
     difference = np.abs(result - np.load(folder / "n2v.npy")).max() / np.ptp(result)
     say(f"\nmicserve in one process, on {model.backend.device}:")
     say(f"  ONNX Runtime, whole image     {shown(whole)}")

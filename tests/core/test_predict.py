@@ -65,7 +65,7 @@ def assert_equal_to_rounding(tiled: np.ndarray, whole: np.ndarray) -> None:
 
 def run(model: LoadedModel, image: Image, **asked: object) -> Image:
     tile = asked.pop("max_tile_pixels", 1 << 19)
-    return predict(image, model, RestorationParameters(**asked), max_tile_pixels=tile)
+    return predict(image, model, RestorationParameters(**asked), max_tile_pixels=tile).image
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
