@@ -111,7 +111,7 @@ def build_package(
         float32. Each spatial size `2 * halo + n * multiple`, n at least 1.
     test_output
         Per head of the contract, the whole model's answer: normalised, run and, when
-        `contract.restore_range`, back in grey values.
+        `contract.described_in_grey`, back in grey values.
     attachments
         Name in the package to file: training report, manifest, loss curve, …
     tolerance

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from micserve.normalize import Normalization
+from micserve.normalize import FixedZeroMeanUnitVariance, Identity, Normalization
 from micserve.tiling import PadSide
 
 FamilyName = Literal["n2v", "care", "stardist", "unet", "fnet"]
@@ -73,7 +73,8 @@ class ModelContract(Contract):
     network: Network
     normalization: Normalization
     restore_range: bool = False
-    """True when the network's output is in normalised units and goes back to grey values."""
+    """True when the network's output is in normalised units and goes back to grey values, by the
+    map that normalised the image."""
     pixel_size_um: dict[Literal["Z", "Y", "X"], float] | None = None
     """Of the training images, µm; None when they were not calibrated."""
     intensity: IntensityEnvelope | None = None
@@ -92,6 +93,16 @@ class ModelContract(Contract):
         if lengths != {self.ndim}:
             raise ValueError(f"halo, multiple and stride need {self.ndim} entries each")
         return self
+
+    @property
+    def described_in_grey(self) -> bool:
+        """Whether the bioimage.io description, and with it the test outputs, are in grey values.
+
+        It has words for the way back only where that is the same for every image; else it
+        describes the network's answer in normalised units, and micserve alone goes back.
+        """
+        fixed = isinstance(self.normalization, FixedZeroMeanUnitVariance | Identity)
+        return self.restore_range and fixed
 
     @property
     def spatial_axes(self) -> str:

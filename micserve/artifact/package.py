@@ -43,7 +43,7 @@ class Package:
     """(B, C, (Z,) Y, X) grey values."""
     test_output: Mapping[str, NDArray[np.float32]]
     """What the model answers to `test_input`, per head, (B, C, (Z,) Y, X); in grey values where
-    `contract.restore_range`."""
+    `contract.described_in_grey`."""
 
 
 def open_package(path: Path, *, into: Path | None = None, digest: str | None = None) -> Package:

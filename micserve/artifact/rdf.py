@@ -44,7 +44,7 @@ def tensors_of(contract: ModelContract) -> _Description:
     Raises
     ------
     PackageError
-        When the description has no words for what the model does to grey values.
+        When the description has no words for what the network does to sizes and channels.
     """
     return {
         "inputs": [_input(contract)],
@@ -180,7 +180,7 @@ def _output(contract: ModelContract, head: Head) -> _Description:
         space.append(described)
     return {
         "id": head.name,
-        "description": "",
+        "description": _units(contract),
         "axes": [{"type": "batch"}, _channels(head.channels), *space],
         "data": {"type": "float32"},
         "postprocessing": _postprocessing(contract, head),
@@ -237,16 +237,20 @@ def _preprocessing(contract: ModelContract) -> list[_Description]:
     return [_TO_FLOAT, *steps, _TO_FLOAT]
 
 
+def _units(contract: ModelContract) -> str:
+    """At most 128 characters, which is the format's limit."""
+    if contract.described_in_grey or not contract.restore_range:
+        return ""
+    return (
+        f"In units of the input's {contract.normalization.id}; micserve goes back to grey values "
+        "(config.micserve.restore_range)."
+    )
+
+
 def _postprocessing(contract: ModelContract, head: Head) -> list[_Description]:
-    if not contract.restore_range or isinstance(contract.normalization, Identity):
-        return [_TO_FLOAT]
     how = contract.normalization
-    if not isinstance(how, FixedZeroMeanUnitVariance):
-        raise PackageError(
-            f"the model goes back to grey values through {how.id}, which is measured on each "
-            "image; a bioimage.io description has no words for that. Publish the output in "
-            "normalised units (restore_range=False)."
-        )
+    if not (contract.described_in_grey and isinstance(how, FixedZeroMeanUnitVariance)):
+        return [_TO_FLOAT]
     if head.channels != len(how.mean):
         raise PackageError(
             f"the output {head.name} has {head.channels} channels and cannot go back to the grey "

@@ -137,7 +137,7 @@ def _test_tensors(package: Package, run: Run) -> Check:
         affine = fit(sample, contract.normalization)
         answers = _answers(contract, run, affine.apply(sample))
         for name, expected in package.test_output.items():
-            got = affine.invert(answers[name]) if contract.restore_range else answers[name]
+            got = affine.invert(answers[name]) if contract.described_in_grey else answers[name]
             worst = max(worst, _difference(got, expected[number]))
     return Check(
         name="test tensors",

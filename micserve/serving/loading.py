@@ -89,7 +89,7 @@ def _answer(
     contract = package.contract
     affine = fit(sample, contract.normalization)
     heads = backend.run(affine.apply(sample)[None])
-    restored = contract.restore_range
+    restored = contract.described_in_grey
     return {name: affine.invert(v[0]) if restored else v[0] for name, v in heads.items()}
 
 

@@ -35,7 +35,7 @@ def answers(onnx: Path, contract: ModelContract, grey: np.ndarray) -> dict[str, 
     for image in grey:
         affine = fit(image, contract.normalization)
         values = session.run(None, {"input": affine.apply(image)[None]})
-        if contract.restore_range:
+        if contract.described_in_grey:
             values = [affine.invert(v[0])[None] for v in values]
         per_image.append(dict(zip(heads, values, strict=True)))
     return {head: np.concatenate([answer[head] for answer in per_image]) for head in heads}
