@@ -47,6 +47,8 @@ class FileEntry(BaseModel):
     shape: tuple[int, ...]
     dtype: str
     part: Part
+    role: Literal["image", "target"] = "image"
+    """`target` for what a paired network learns to answer."""
 
 
 class Manifest(BaseModel):
@@ -58,6 +60,11 @@ class Manifest(BaseModel):
     split: Literal["by file", "by region"]
     sentence: str
     """How the validation data was held back, in words."""
+
+    @property
+    def images(self) -> tuple[FileEntry, ...]:
+        """Without the targets of paired data."""
+        return tuple(entry for entry in self.files if entry.role == "image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,9 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class ReadFile:
+    """One image file, read and found fit to train on; `frames` are (C, (Z,) Y, X) views of it."""
+
     path: Path
     image: Image
     frames: tuple[NDArray[Any], ...]
@@ -128,24 +137,24 @@ def load_dataset(
         Naming everything that is wrong.
     """
     paths = find_images(folder)
-    images = _read_all(paths, folder, ndim=ndim, channel=channel)
-    pixel_size, notes = _pixel_size(images, pixel_size_um, ndim)
+    images = read_all(paths, folder, ndim=ndim, channel=channel)
+    pixel_size, notes = pixel_size_of(images, pixel_size_um, ndim)
     if len(images) == 1:
-        train, validation, sentence = _split_region(
+        train, validation, sentence = split_region(
             images[0], percentage_validation, patch=patch, gap=gap, multiple=multiple
         )
         parts: list[Part] = ["both"]
     else:
         held = held_back(len(images), percentage_validation, seed)
         parts = ["validation" if index in held else "train" for index in range(len(images))]
-        train = _planes(images, parts, "train")
-        validation = _planes(images, parts, "validation")
+        train = planes_of(images, parts, "train")
+        validation = planes_of(images, parts, "validation")
         sentence = (
             f"{len(held)} of {len(images)} image files ({100 * len(held) / len(images):.0f} %) "
             "were held back for validation before patches were cut."
         )
     manifest = Manifest(
-        files=tuple(_entry(read, part) for read, part in zip(images, parts, strict=True)),
+        files=tuple(file_entry(read, part) for read, part in zip(images, parts, strict=True)),
         split="by region" if len(images) == 1 else "by file",
         sentence=sentence,
     )
@@ -181,12 +190,12 @@ def grey_statistics(planes: Sequence[Plane]) -> dict[str, float]:
     """p1, p50, p99, mean and std of all grey values; every plane counts by its size."""
     total = sum(plane.pixels.size for plane in planes)
     step = max(1, math.ceil(total / STATISTICS_PIXELS))
-    sample = np.concatenate([plane.pixels.reshape(-1)[::step].astype(np.float32) for plane in planes])
+    sample = np.concatenate(
+        [plane.pixels.reshape(-1)[::step].astype(np.float32) for plane in planes]
+    )
     pixels = sum(float(plane.pixels.sum(dtype=np.float64)) for plane in planes)
     mean = pixels / total
-    squares = sum(
-        float(np.square(rows.astype(np.float64) - mean).sum()) for rows in _rows(planes)
-    )
+    squares = sum(float(np.square(rows.astype(np.float64) - mean).sum()) for rows in _rows(planes))
     p1, p50, p99 = (float(value) for value in np.percentile(sample, (1, 50, 99)))
     return {"p1": p1, "p50": p50, "p99": p99, "mean": mean, "std": math.sqrt(squares / total)}
 
@@ -197,15 +206,15 @@ def _rows(planes: Sequence[Plane]) -> Iterator[NDArray[Any]]:
         yield from plane.pixels.reshape(-1, plane.pixels.shape[-1])
 
 
-def _read_all(
+def read_all(
     paths: Sequence[Path], folder: Path, *, ndim: int, channel: int | None
-) -> list[_Read]:
+) -> list[ReadFile]:
     read, wrong = [], []
     for path in paths:
         try:
-            read.append(_read(path, ndim=ndim, channel=channel))
+            read.append(read_file(path, ndim=ndim, channel=channel))
         except InputError as error:
-            wrong.append(f"{path.name}: {_without_name(str(error), path.name)}")
+            wrong.append(f"{path.name}: {without_name(str(error), path.name)}")
     if wrong:
         more = f" … and {len(wrong) - MOST_NAMED} more." if len(wrong) > MOST_NAMED else ""
         listed = "\n  ".join(wrong[:MOST_NAMED])
@@ -216,12 +225,21 @@ def _read_all(
     return read
 
 
-def _read(path: Path, *, ndim: int, channel: int | None) -> _Read:
+def read_file(path: Path, *, ndim: int, channel: int | None, channels: int = 1) -> ReadFile:
+    """An image to learn from; one that is the same everywhere teaches nothing."""
+    read = read_frames(path, ndim=ndim, channel=channel, channels=channels)
+    if all(frame.min() == frame.max() for frame in read.frames):
+        raise InputError("all of its pixels have the same grey value.")
+    return read
+
+
+def read_frames(path: Path, *, ndim: int, channel: int | None, channels: int = 1) -> ReadFile:
+    """Any image with finite values and enough pixels."""
     image = read_image(path)
     if image.data.dtype.kind not in "uif":
         raise InputError(f"its pixels are of type {image.dtype}, not grey values.")
     plan = plan_frames(
-        image.axes, image.data.shape, spatial="ZYX"[-ndim:], channels=1, channel=channel
+        image.axes, image.data.shape, spatial="ZYX"[-ndim:], channels=channels, channel=channel
     )
     frames = tuple(frame for frame, _ in plan.frames(image.data))
     if min(frames[0].shape[-2:]) < SMALLEST:
@@ -231,24 +249,22 @@ def _read(path: Path, *, ndim: int, channel: int | None) -> _Read:
         )
     for frame in frames:
         refuse_not_finite(frame)
-    if all(frame.min() == frame.max() for frame in frames):
-        raise InputError("all of its pixels have the same grey value.")
-    return _Read(path, image, frames)
+    return ReadFile(path, image, frames)
 
 
-def _without_name(sentence: str, name: str) -> str:
+def without_name(sentence: str, name: str) -> str:
     return sentence.removeprefix(f"{name}: ")
 
 
-def _planes(images: Sequence[_Read], parts: Sequence[Part], wanted: Part) -> list[Plane]:
+def planes_of(images: Sequence[ReadFile], parts: Sequence[Part], wanted: Part) -> list[Plane]:
     chosen = (read for read, part in zip(images, parts, strict=True) if part == wanted)
     return [Plane(frame, read.path.name) for read in chosen for frame in read.frames]
 
 
-def _split_region(
-    read: _Read, percentage: float, *, patch: int, gap: int, multiple: int
+def split_region(
+    read: ReadFile, percentage: float, *, patch: int, gap: int, multiple: int
 ) -> tuple[list[Plane], list[Plane], str]:
-    """The end of the longer side is held back, behind a gap of one patch and the network's reach."""
+    """The end of the longer side is held back, behind a gap of one patch and `gap` pixels."""
     height, width = read.frames[0].shape[-2:]
     axis, size = (-2, height) if height >= width else (-1, width)
     patch = min(patch, _fitting(size, min(height, width), gap, multiple))
@@ -285,8 +301,8 @@ def _along(frame: NDArray[Any], axis: int, start: int, stop: int) -> NDArray[Any
     return frame[..., start:stop, :] if axis == -2 else frame[..., start:stop]
 
 
-def _pixel_size(
-    images: Sequence[_Read], given: float | None, ndim: int
+def pixel_size_of(
+    images: Sequence[ReadFile], given: float | None, ndim: int
 ) -> tuple[dict[Literal["Z", "Y", "X"], float] | None, list[str]]:
     axes: tuple[Literal["Z", "Y", "X"], ...] = ("Z", "Y", "X")
     if given is not None:
@@ -300,13 +316,11 @@ def _pixel_size(
     notes = []
     spread = max(size["X"] for size in known) / min(size["X"] for size in known)
     if len(known) < len(images) or spread > 1.05:
-        notes.append(
-            "The images do not all have the same pixel size; the first one's is recorded."
-        )
+        notes.append("The images do not all have the same pixel size; the first one's is recorded.")
     return {axis: known[0][axis] for axis in axes[-ndim:]}, notes
 
 
-def _entry(read: _Read, part: Part) -> FileEntry:
+def file_entry(read: ReadFile, part: Part) -> FileEntry:
     with read.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     image = read.image
