@@ -64,7 +64,8 @@ def disposition(filename: str) -> str:
 def ascii_only(text: str) -> str:
     """One line that survives every HTTP library: µ becomes u, other letters a question mark."""
     plain = text.replace("µ", "u").replace("μ", "u").replace("…", "...").replace('"', "'")
-    return " ".join(plain.encode("ascii", "replace").decode().split())
+    one_line = " ".join(plain.split())
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in one_line)
 
 
 class HeadAsGet:

@@ -111,10 +111,6 @@ class ModelPool:
         with self._lock:
             return self._used_bytes() + size_bytes <= self._budget
 
-    def holds(self, key: Key) -> bool:
-        with self._lock:
-            return key in self._entries
-
     def loaded(self) -> tuple[Loaded, ...]:
         with self._lock:
             return tuple(self._entries[key].loaded for key in sorted(self._entries))

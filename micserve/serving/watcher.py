@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from micserve.errors import MicserveError, RegistryUnavailableError
 from micserve.registry import ModelRef, ModelVersion
 from micserve.serving.directory import Directory
+from micserve.serving.loading import network_bytes
 from micserve.serving.metrics import Metrics
-from micserve.serving.models import ModelPool
+from micserve.serving.models import Key, ModelPool
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Watcher:
     ) -> None:
         self._directory, self._pool, self._metrics = directory, pool, metrics
         self._family, self._required, self._poll_s = family, required, poll_s
+        self._offered: set[Key] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
         self._readiness = Readiness(False, ("The first models are being loaded.",))
@@ -102,10 +104,14 @@ class Watcher:
         return found
 
     def _load(self, version: ModelVersion) -> str:
-        """Load what is not loaded, if there is room; say what is wrong, if anything."""
+        """Load what is new, if there is room; say what is wrong, if anything.
+
+        Once: what memory was too short for later is loaded when somebody asks for it.
+        """
         key = (version.name, version.version)
         optional = not self._required and not self._serves_another(version)
-        if self._pool.holds(key) or (optional and not self._pool.fits(version.card.size_bytes)):
+        size = network_bytes(version.card.size_bytes)
+        if key in self._offered or (optional and not self._pool.fits(size)):
             return ""
         try:
             self._pool.preload(version)
@@ -114,6 +120,7 @@ class Watcher:
             if trouble not in self._readiness.reasons:
                 log.warning("%s", trouble)
             return trouble
+        self._offered.add(key)
         log.info("loaded %s@%s", version.name, version.version)
         return ""
 

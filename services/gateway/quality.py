@@ -21,6 +21,17 @@ from numpy.typing import NDArray
 from micserve.codecs import read_image, write_tiff
 from micserve.errors import BusyError, ServiceUnavailableError
 from micserve.image import Image
+from micserve.qc import (
+    About,
+    Maps,
+    RestorationCase,
+    RestorationReport,
+    draw_pictures,
+    evaluate_restoration,
+    report_csv,
+    report_html,
+    report_json,
+)
 from micserve.serving.process import die_with_parent
 
 ReportFormat = Literal["application/json", "text/html", "text/csv", "application/zip"]
@@ -38,8 +49,6 @@ ENDINGS: dict[ReportFormat, str] = {
     "text/csv": "csv",
     "application/zip": "zip",
 }
-
-Map = NDArray[np.float32]
 
 MAPS = {"prediction": "Prediction", "input": "Source"}
 """Method to its name in the notebooks' file names."""
@@ -113,51 +122,47 @@ class QualityDesk:
 
 def make_report(order: ReportOrder) -> Path:
     """Read, measure, write. Runs in a process of the desk."""
-    from micserve.qc import (
-        About,
-        RestorationCase,
-        draw_pictures,
-        evaluate_restoration,
-        report_csv,
-        report_html,
-        report_json,
-    )
-
-    prediction = _read(order.prediction, "The prediction")
     target = _read(order.target, "The target")
-    source = None if order.source is None else _read(order.source, "The source")
     um = target.calibration.in_um()
     case = RestorationCase(
         name=order.name,
-        prediction=prediction.data,
+        prediction=_read(order.prediction, "The prediction").data,
         target=target.data,
-        source=None if source is None else source.data,
+        source=None if order.source is None else _read(order.source, "The source").data,
         pixel_size_um=um["X"] if um else None,
     )
     report = evaluate_restoration([case])
     about = About(model=order.model, digest=order.digest, made_at=datetime.now(UTC))
-    texts: dict[str, Callable[[], str]] = {
-        "json": lambda: report_json(report, about=about).model_dump_json(indent=2),
-        "csv": lambda: report_csv(report),
-        "html": lambda: report_html(report, draw_pictures(report), about=about),
-    }
     path = order.folder / f"report.{ENDINGS[order.format]}"
-    if order.format != "application/zip":
-        path.write_text(texts[ENDINGS[order.format]](), encoding="utf-8")
-        return path
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for ending, text in texts.items():
-            archive.writestr(f"report.{ending}", text())
-        for method in (m.key for m in report.methods):
-            if report.images[0].results[method].scale is None:
-                continue
-            maps = report.maps(order.name, method)
-            for name, pixels in _map_names(method, Path(order.name).stem, maps.ssim, maps.error):
-                file = order.folder / name
-                write_tiff(target.with_data(pixels), file)
-                archive.write(file, name)
-                file.unlink()
+    match order.format:
+        case "application/zip":
+            _write_archive(path, report, about, like=target)
+        case text:
+            path.write_text(_TEXTS[text](report, about), encoding="utf-8")
     return path
+
+
+_TEXTS: dict[ReportFormat, Callable[[RestorationReport, About], str]] = {
+    "application/json": lambda report, about: report_json(report, about=about).model_dump_json(),
+    "text/html": lambda report, about: report_html(report, draw_pictures(report), about=about),
+    "text/csv": lambda report, _: report_csv(report),
+}
+
+
+def _write_archive(path: Path, report: RestorationReport, about: About, *, like: Image) -> None:
+    """All forms of the report, and the maps as 32-bit TIFF."""
+    (image,) = report.images
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for kind, text in _TEXTS.items():
+            archive.writestr(f"report.{ENDINGS[kind]}", text(report, about))
+        for method, found in image.results.items():
+            if found.scale is None:
+                continue
+            maps = report.maps(image.name, method)
+            for name, pixels in _map_names(method, Path(image.name).stem, maps):
+                file = path.with_name("map.tif")
+                write_tiff(like.with_data(pixels), file)
+                archive.write(file, name)
 
 
 def _read(source: bytes | Path, name: str) -> Image:
@@ -168,8 +173,8 @@ def _read(source: bytes | Path, name: str) -> Image:
     return image.with_data(image.data.squeeze(where), "".join(kept))
 
 
-def _map_names(method: str, stem: str, ssim: Map, error: Map) -> Iterator[tuple[str, Map]]:
+def _map_names(method: str, stem: str, maps: Maps) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """As the notebooks call them, so that people find what they know."""
     label = MAPS.get(method, method.capitalize())
-    yield f"SSIM_GTvs{label}_{stem}.tif", ssim
-    yield f"RSE_GTvs{label}_{stem}.tif", error
+    yield f"SSIM_GTvs{label}_{stem}.tif", maps.ssim
+    yield f"RSE_GTvs{label}_{stem}.tif", maps.error
