@@ -121,24 +121,15 @@ class Tiff:
 class _Layout:
     """How classic TIFF and BigTIFF write a directory."""
 
-    order: ByteOrder
-    big: bool
+    offset: struct.Struct
+    tag_count: struct.Struct
+    entry: struct.Struct
+    """Tag, type, count, and the place of a value that does not fit into the entry."""
 
-    @property
-    def offset(self) -> str:
-        return self.order + ("Q" if self.big else "I")
 
-    @property
-    def tag_count(self) -> str:
-        return self.order + ("Q" if self.big else "H")
-
-    @property
-    def entry(self) -> str:
-        return self.order + ("HHQ" if self.big else "HHI")
-
-    @property
-    def entry_size(self) -> int:
-        return 20 if self.big else 12
+def _layout(order: ByteOrder, big: bool) -> _Layout:
+    offset, tag_count, entry = ("Q", "Q", "HHQQ") if big else ("I", "H", "HHII")
+    return _Layout(*(struct.Struct(order + form) for form in (offset, tag_count, entry)))
 
 
 def read_tiff(source: Source, limits: Limits) -> Tiff:
@@ -152,7 +143,7 @@ def read_tiff(source: Source, limits: Limits) -> Tiff:
         When there are more than `limits.max_planes` of them.
     """
     order, big = MAGIC[source.read(0, 4)]
-    layout = _Layout(order, big)
+    layout = _layout(order, big)
     start = 8 if big else 4
     offset = _number(source, layout.offset, start)
     seen: set[int] = set()
@@ -181,38 +172,28 @@ def _read_directory(source: Source, layout: _Layout, start: int) -> tuple[Direct
     count = _number(source, layout.tag_count, start)
     if count > MAX_TAGS:
         raise ImageFormatError(f"is damaged: one of its pages lists {count} properties")
-    first = start + struct.calcsize(layout.tag_count)
+    first = start + layout.tag_count.size
+    end = first + count * layout.entry.size
+    following = _number(source, layout.offset, end)
     tags: dict[int, Tag] = {}
-    for place in range(first, first + count * layout.entry_size, layout.entry_size):
-        code, tag = _read_tag(source, layout, place)
-        if tag is not None:
-            tags.setdefault(code, tag)
+    values = 0
+    inside = first + layout.entry.size - layout.offset.size
+    for code, type_, items, outside in layout.entry.iter_unpack(source.read(first, end - first)):
+        size = items * SIZES.get(type_, 0)
+        place = outside if size > layout.offset.size else inside
+        inside += layout.entry.size
+        if type_ in SIZES and place + size <= source.size:
+            tags.setdefault(code, Tag(type_, items, place))
+            values += size if code in STRUCTURAL else 0
         elif code in STRUCTURAL:
             raise ImageFormatError(CUT_SHORT)
-    end = first + count * layout.entry_size
-    values = sum(tags[code].size for code in STRUCTURAL & tags.keys())
     # Small values may lie in the directory itself, and writers let pages share short ones.
     cost = end - start + max(0, values - 1024)
-    return Directory(start, tags), cost, _number(source, layout.offset, end)
+    return Directory(start, tags), cost, following
 
 
-def _read_tag(source: Source, layout: _Layout, place: int) -> tuple[int, Tag | None]:
-    """A tag, or None if its type is unknown or its value lies outside the file."""
+def _number(source: Source, form: struct.Struct, offset: int) -> int:
     try:
-        code, type_, count = struct.unpack_from(layout.entry, source.buffer.data, place)
-    except (struct.error, OverflowError) as error:
-        raise ImageFormatError(CUT_SHORT) from error
-    if type_ not in TYPES:
-        return code, None
-    inside = place + struct.calcsize(layout.entry)
-    tag = Tag(type_, count, inside)
-    if tag.size > struct.calcsize(layout.offset):
-        tag = Tag(type_, count, _number(source, layout.offset, inside))
-    return code, tag if tag.offset + tag.size <= source.size else None
-
-
-def _number(source: Source, form: str, offset: int) -> int:
-    try:
-        return int(struct.unpack_from(form, source.buffer.data, offset)[0])
+        return int(form.unpack_from(source.buffer.data, offset)[0])
     except (struct.error, OverflowError) as error:
         raise ImageFormatError(CUT_SHORT) from error
