@@ -8,7 +8,7 @@ import logging
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,27 +16,66 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 
 from micserve.errors import CancelledError, InputError, MicserveError, NotFoundError, ParameterError
-from training.common.config import RECOMMENDED, Preset, TrainingConfig, assemble, canonical
+from micserve.registry import RegistrySettings
+from training.common.config import (
+    RECOMMENDED,
+    Preset,
+    TrainingConfig,
+    assemble,
+    canonical,
+    read_yaml,
+)
 from training.common.flow import Resume, TrainingFlow
 from training.common.learner import Trainer
+from training.common.state import RunFolder
 
 DONE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 130
 RESUME_TAKES = {"data", "name"}
 
 
-def main(trainer: Trainer[Any], arguments: Sequence[str]) -> int:
+Trainers = Trainer[Any] | Sequence[Trainer[Any]]
+"""A family's only trainer, or one for 2D and one for 3D that share a configuration."""
+
+
+def main(trainers: Trainers, arguments: Sequence[str]) -> int:
     """Train as asked; the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("training").setLevel(logging.INFO)
     try:
-        _run(trainer, arguments)
+        _run(chosen(trainers, arguments), arguments)
     except CancelledError as error:
-        print(f"\n{error}", file=sys.stderr)  # noqa: T201
+        print(f"\n{error}", file=sys.stderr)
         return STOPPED
     except MicserveError as error:
-        print(f"\n{error}", file=sys.stderr)  # noqa: T201
+        print(f"\n{error}", file=sys.stderr)
         return USER_ERROR if isinstance(error, InputError | NotFoundError) else FAILED
     return DONE
+
+
+def chosen(trainers: Trainers, arguments: Sequence[str]) -> Trainer[Any]:
+    """The trainer for the dimensions that are asked for, or that a resumed run has."""
+    known = list(trainers) if isinstance(trainers, Sequence) else [trainers]
+    ndim = _dimensions(known[0], arguments)
+    for trainer in known:
+        if str(trainer.ndim) == ndim:
+            return trainer
+    have = " or ".join(str(trainer.ndim) for trainer in known)
+    raise ParameterError(f"ndim is {ndim!r}, but it must be {have} for {known[0].title}.")
+
+
+def _dimensions(trainer: Trainer[Any], arguments: Sequence[str]) -> str:
+    """`--ndim` wins over the YAML file; a resumed run keeps its own."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--ndim")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--resume")
+    asked, _ = parser.parse_known_args(arguments)
+    stored: Mapping[str, Any] = {}
+    if asked.resume is not None:
+        stored = RunFolder(RegistrySettings().home, asked.resume).asked().config
+    elif asked.config is not None:
+        stored = read_yaml(asked.config, trainer.config)
+    return str(asked.ndim or stored.get("ndim", trainer.ndim))
 
 
 def _run(trainer: Trainer[Any], arguments: Sequence[str]) -> None:
@@ -107,7 +146,9 @@ def _epilog(kind: type[TrainingConfig], presets: Any) -> str:
         lines += _wrapped(f"--preset {name}{default}", preset.title, width)
         if preset.values:
             values = ", ".join(f"{key} {value}" for key, value in preset.values.items())
-            lines += textwrap.wrap(values, width - 6, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            lines += textwrap.wrap(
+                values, width - 6, initial_indent=" " * 6, subsequent_indent=" " * 6
+            )
     lines += ["", "parameters (names as in the ZeroCostDL4Mic notebooks; null for none):"]
     for name, field in kind.model_fields.items():
         lines += _wrapped(f"--{name} {_kind(field)}", _described(field), width)

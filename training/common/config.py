@@ -31,6 +31,9 @@ class TrainingConfig(BaseModel):
         description="Name of the model: lower case letters, digits and hyphens. Training the same "
         "name again makes its next version; nothing is overwritten.",
     )
+    ndim: Annotated[int, Field(ge=2, le=3)] = Field(
+        default=2, description="2 learns from planes, 3 from stacks, with depth."
+    )
     number_of_epochs: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=100, description="How often the network goes through its training steps."
     )

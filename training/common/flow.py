@@ -18,7 +18,7 @@ from micserve.errors import CancelledError, MicserveError, ParameterError, Train
 from micserve.registry import ModelRef, ModelVersion, Registry, RegistrySettings, Run, open_registry
 from training.common import machine
 from training.common.config import Asked, TrainingConfig
-from training.common.images import Dataset, Manifest, load_dataset
+from training.common.images import Dataset, Manifest
 from training.common.learner import Learner, Plan, Trainer
 from training.common.loop import SHARE, fit
 from training.common.package import Packed, pack
@@ -55,7 +55,7 @@ class TrainingFlow:
 
     def start(self, asked: Asked[Any]) -> ModelVersion:
         """A new training."""
-        data = self._data(asked.config)
+        data = self._trainer.data(asked.config)
         registry = open_registry(settings=self._settings)
         plan = self._trainer.plan(asked.config, data)
         run = self._open_run(registry, asked.config, asked.preset, asked.requested, plan, data)
@@ -83,11 +83,17 @@ class TrainingFlow:
             if done is not None:
                 self._say(f"Run {wish.run_id} was already finished: it is {done.ref}.")
                 return done
-            data = self._data(asked.config)
+            data = self._trainer.data(asked.config)
             refuse_changed(before.manifest, data.manifest)
             plan = self._trainer.plan(asked.config, data)
             run = self._open_run(
-                registry, asked.config, asked.preset, asked.requested, plan, data, run_id=wish.run_id
+                registry,
+                asked.config,
+                asked.preset,
+                asked.requested,
+                plan,
+                data,
+                run_id=wish.run_id,
             )
             return self._supervised(registry, run, folder, asked, plan, data)
 
@@ -105,20 +111,6 @@ class TrainingFlow:
         moved = {"data": wish.data} if wish.data else {}
         config = self._trainer.config.model_validate({**before.config, **moved})
         return Asked(config, before.preset, before.requested)
-
-    def _data(self, config: Any) -> Dataset:
-        wished = DEFAULT_PATCH if config.patch_size == "auto" else config.patch_size
-        return load_dataset(
-            config.data,
-            ndim=self._trainer.ndim,
-            channel=config.channel,
-            percentage_validation=config.percentage_validation,
-            seed=config.seed,
-            patch=wished,
-            gap=self._trainer.reach(config),
-            multiple=self._trainer.multiple(config),
-            pixel_size_um=config.pixel_size_um,
-        )
 
     def _open_run(
         self,
@@ -258,7 +250,7 @@ class TrainingFlow:
         return None
 
     def _methods(self, config: Any, plan: Plan, data: Dataset, learner: Learner) -> str:
-        count = len(data.manifest.files)
+        count = len(data.manifest.images)
         size = " × ".join(map(str, plan.patch_size))
         return (
             f"A {self._trainer.title} network [1] was trained with micserve on {count} "
@@ -299,14 +291,14 @@ def effective(config: TrainingConfig, plan: Plan) -> dict[str, Any]:
         "number_of_steps": plan.steps,
         "patch_size": plan.patch_size[-1],
     }
+    if len(plan.patch_size) == 3:
+        resolved["patch_height"] = plan.patch_size[0]
     return {**values, **resolved, "data": Path(config.data).name}
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """As JSON has them; the folder by its name, since models travel and paths do not."""
-    return {
-        name: Path(value).name if name == "data" else value for name, value in values.items()
-    }
+    return {name: Path(value).name if name == "data" else value for name, value in values.items()}
 
 
 def refuse_changed(before: Manifest, now: Manifest) -> None:

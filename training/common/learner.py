@@ -120,6 +120,9 @@ class Trainer(Protocol, Generic[C]):
     @property
     def restore_range(self) -> bool: ...
 
+    def data(self, config: C) -> Dataset:
+        """Read, check and split what the configuration names."""
+
     def reach(self, config: C) -> int:
         """Pixels that the network looks around a pixel: the gap between regions of one image."""
 

@@ -108,9 +108,7 @@ def _keep(learner: Learner, folder: RunFolder, history: Sequence[Epoch], done: E
     weights = dict(learner.weights())
     if not history or done.val_loss < best_of(history).val_loss:
         folder.save_best(weights)
-    folder.save(
-        Checkpoint(weights=weights, state=dict(learner.state()), history=(*history, done))
-    )
+    folder.save(Checkpoint(weights=weights, state=dict(learner.state()), history=(*history, done)))
 
 
 def _refuse_diverged(loss: float) -> None:

@@ -21,13 +21,10 @@ from micserve.artifact.contract import (
     Tiling,
 )
 from micserve.artifact.halo import measure_halo
-from micserve.artifact.verify import Check, verify_package
-from micserve.artifact.verify import Verification as PackageVerification
+from micserve.artifact.verify import Check, Verification, verify_package
 from micserve.backends.onnx import OnnxBackend
 from micserve.errors import VerificationError
 from micserve.normalize import fit
-from micserve.registry import Check as RecordedCheck
-from micserve.registry import Verification
 from micserve.tiling import pad_frame
 from training.common.config import TrainingConfig
 from training.common.images import Dataset, grey_statistics
@@ -38,11 +35,11 @@ AGREEMENT = 1e-4
 """Largest difference between framework and ONNX Runtime, as a share of the output's range: both
 sum float32 in another order, which moves a U-Net's output by 1e-6 to 1e-5 of it."""
 
-TEST_PIXELS = 96
-"""Least side of the test image, besides the halo."""
+TEST_PIXELS = {2: 96, 3: 16}
+"""Least side of the test image, besides the halo, by dimensions."""
 
-PREVIEW_PIXELS = 512
-"""Side of the example in the report."""
+PREVIEW_PIXELS = {2: (512, 512), 3: (32, 256, 256)}
+"""Largest size of the example in the report, by dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +86,11 @@ def pack(
         _pictures(data, contract, learner),
         checks=[agreement],
     )
-    restore = affine.invert if contract.restore_range else _same
+    restore = affine.invert if contract.described_in_grey else _same
     package = build_package(
         folder / f"{config.name}.zip",
         contract=contract,
-        card=_card(trainer, config, training),
+        card=_card(trainer, config, training, contract),
         onnx=exported.onnx,
         test_input=grey[None],
         test_output={name: restore(head[0])[None] for name, head in answers.items()},
@@ -106,7 +103,8 @@ def pack(
     )
     found = verify_package(package, network_of=lambda path: OnnxBackend(path, provider="cpu").run)
     found.require_passed()
-    return Packed(package, contract, recorded(found, agreement), report)
+    verification = found.model_copy(update={"checks": (agreement, *found.checks)})
+    return Packed(package, contract, verification, report)
 
 
 def compare(
@@ -123,23 +121,6 @@ def compare(
         sentence=f"ONNX Runtime differs from the training framework by {worst:.1e} of the output's "
         f"range; at most {AGREEMENT:.0e} is rounding.",
         measured={"difference": worst, "limit": AGREEMENT},
-    )
-
-
-def recorded(found: PackageVerification, agreement: Check) -> Verification:
-    """In the registry's words."""
-    return Verification(
-        checked=found.when,
-        checks=tuple(
-            RecordedCheck(
-                name=check.name,
-                passed=check.passed,
-                value=_number(check.measured.get("difference")),
-                limit=_number(check.measured.get("limit")),
-                detail=check.sentence,
-            )
-            for check in (agreement, *found.checks)
-        ),
     )
 
 
@@ -202,12 +183,14 @@ def _provenance(training: Training) -> dict[str, Any]:
     return dict(json.loads(json.dumps(provenance, default=str)))
 
 
-def _card(trainer: Trainer[Any], config: TrainingConfig, training: Training) -> Card:
-    count = len(training.manifest.files)
+def _card(
+    trainer: Trainer[Any], config: TrainingConfig, training: Training, contract: ModelContract
+) -> Card:
+    count = len(training.manifest.images)
     return Card(
         description=f"{trainer.title} trained with micserve on {count} image"
         f"{'s' if count > 1 else ''}; see training_report.html in the package.",
-        documentation=_documentation(training),
+        documentation=_documentation(training, contract),
         authors=(Author(name=config.author),) if config.author else (),
         license=config.license,
         cite=tuple(trainer.citations),
@@ -215,7 +198,7 @@ def _card(trainer: Trainer[Any], config: TrainingConfig, training: Training) -> 
     )
 
 
-def _documentation(training: Training) -> str:
+def _documentation(training: Training, contract: ModelContract) -> str:
     references = "\n".join(
         f"{number}. {c.text} {f'doi:{c.doi}' if c.doi else c.url}"
         for number, c in enumerate(training.citations, start=1)
@@ -226,7 +209,19 @@ def _documentation(training: Training) -> str:
         f"{training.manifest.sentence} The validation loss is {training.chosen.val_loss:.4f} "
         f"(epoch {training.chosen.epoch} of {len(training.history)}). It tells whether the "
         "training went well, not whether the result is right: compare with a ground truth, and "
-        "with a plain filter, before you measure in processed images.\n"
+        "with a plain filter, before you measure in processed images.\n" + _units(contract)
+    )
+
+
+def _units(contract: ModelContract) -> str:
+    """What another tool must know, where the description has no words for it."""
+    if contract.described_in_grey or not contract.restore_range:
+        return ""
+    return (
+        "\n# Grey values\n\nmicserve returns grey values. Other tools that run this package by "
+        f"its description get the network's units, since {contract.normalization.id} is measured "
+        "on each image: multiply by its divisor and add its offset, for an uncertainty multiply "
+        "only.\n"
     )
 
 
@@ -234,7 +229,8 @@ def _test_image(data: Dataset, contract: ModelContract) -> NDArray[np.float32]:
     """(C, …) grey values of a validation image, `2 * halo + n * multiple` pixels per axis."""
     tiling = contract.network.tiling
     halo = tiling.halo or (0,) * contract.ndim
-    sides = [2 * h + -(-TEST_PIXELS // m) * m for h, m in zip(halo, tiling.multiple, strict=True)]
+    least = TEST_PIXELS[contract.ndim]
+    sides = [2 * h + -(-least // m) * m for h, m in zip(halo, tiling.multiple, strict=True)]
     return _filled_crop(data.validation[0].pixels, sides)
 
 
@@ -252,7 +248,9 @@ def _filled_crop(pixels: NDArray[Any], sides: list[int]) -> NDArray[np.float32]:
 
 def _pictures(data: Dataset, contract: ModelContract, learner: Learner) -> Pictures:
     plane = data.validation[0]
-    shown = [min(PREVIEW_PIXELS, n) for n in plane.size]
+    shown = [
+        min(most, n) for most, n in zip(PREVIEW_PIXELS[contract.ndim], plane.size, strict=True)
+    ]
     grey = _filled_crop(plane.pixels, shown)
     affine = fit(grey, contract.normalization)
     padded = pad_frame(grey, multiple=contract.network.tiling.multiple, side="end")
@@ -267,10 +265,6 @@ def _pictures(data: Dataset, contract: ModelContract, learner: Learner) -> Pictu
 
 def _same(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values
-
-
-def _number(value: float | int | str | None) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _write(path: Path, text: str) -> Path:

@@ -6,9 +6,7 @@ from pydantic import Field, model_validator
 
 from training.common.config import RECOMMENDED, Preset, TrainingConfig
 
-Manipulator = Literal[
-    "uniform_withCP", "uniform_withoutCP", "normal_withoutCP", "mean", "median"
-]
+Manipulator = Literal["uniform_withCP", "uniform_withoutCP", "normal_withoutCP", "mean", "median"]
 """Of the n2v package, which has three more: two draw from a normal distribution (values that the
 image does not have), and one does nothing."""
 

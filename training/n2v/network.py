@@ -24,9 +24,9 @@ from micserve.artifact.contract import Head
 from micserve.normalize import Affine, FixedZeroMeanUnitVariance
 from training.common.images import Dataset, grey_statistics
 from training.common.learner import Arrays, Exported, OnStep, Plan, Samples
+from training.common.schedule import cosine, plateau
 from training.n2v.config import N2VConfig
 from training.n2v.patches import FORMS, VALIDATION_PATCHES, PatchSource, augmented
-from training.n2v.schedule import cosine, plateau
 
 Float = NDArray[np.float32]
 
@@ -230,6 +230,7 @@ def _to_onnx(model: Any, path: Path) -> Path:
         outputs_as_nchw=[source],
     )
     _rename_output(proto.graph, HEAD)
+    _say_nearest_plainly(proto.graph)
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
     return path
@@ -241,6 +242,22 @@ def _rename_output(graph: onnx.GraphProto, name: str) -> None:
     for node in graph.node:
         node.output[:] = [name if output == before else output for output in node.output]
         node.input[:] = [name if used == before else used for used in node.input]
+
+
+def _say_nearest_plainly(graph: onnx.GraphProto) -> None:
+    """Upsampling by whole numbers repeats pixels: said so that later opsets and other runtimes know.
+
+    tf2onnx writes `tf_half_pixel_for_nn`, which opset 13 has dropped and ONNX Runtime warns of.
+    """
+    for node in graph.node:
+        if node.op_type == "Resize":
+            kept = [a for a in node.attribute if a.name == "mode"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+            node.attribute.append(
+                onnx.helper.make_attribute("coordinate_transformation_mode", "asymmetric")
+            )
+            node.attribute.append(onnx.helper.make_attribute("nearest_mode", "floor"))
 
 
 def _numbered(arrays: Sequence[NDArray[Any]]) -> Arrays:

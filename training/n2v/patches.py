@@ -112,7 +112,9 @@ class PatchSource:
 
     def _at(self, number: int, top: int, left: int) -> Float:
         window = (slice(top, top + self._side), slice(left, left + self._side))
-        return np.moveaxis(self._affine.apply(self._planes[number].pixels[(slice(None), *window)]), 0, -1)
+        return np.moveaxis(
+            self._affine.apply(self._planes[number].pixels[(slice(None), *window)]), 0, -1
+        )
 
 
 def augmented(patch: Float, form: int) -> Float:

@@ -7,7 +7,7 @@ from micserve.artifact.contract import FamilyName
 from micserve.errors import TrainingDataError
 from training.common.config import Preset
 from training.common.flow import DEFAULT_PATCH
-from training.common.images import SMALLEST, Dataset
+from training.common.images import SMALLEST, Dataset, load_dataset
 from training.common.learner import Learner, Plan
 from training.common.machine import version_of
 from training.n2v.config import PRESETS, N2VConfig
@@ -34,6 +34,19 @@ class Noise2VoidTrainer:
             doi="10.1038/s41467-021-22518-0",
         ),
     )
+
+    def data(self, config: N2VConfig) -> Dataset:
+        return load_dataset(
+            config.data,
+            ndim=self.ndim,
+            channel=config.channel,
+            percentage_validation=config.percentage_validation,
+            seed=config.seed,
+            patch=DEFAULT_PATCH if config.patch_size == "auto" else config.patch_size,
+            gap=config.reach,
+            multiple=config.stride,
+            pixel_size_um=config.pixel_size_um,
+        )
 
     def reach(self, config: N2VConfig) -> int:
         return config.reach
