@@ -63,8 +63,8 @@ class TrainingConfig(BaseModel):
     )
     learning_rate_schedule: Literal["cosine", "plateau", "constant"] = Field(
         default="cosine",
-        description="cosine: warm up, then fall smoothly to 1 % at the end; plateau: halve when the "
-        "validation loss has not improved for 10 epochs (as the notebooks do); constant.",
+        description="cosine: warm up, then fall smoothly to 1 % at the end; plateau: halve when "
+        "the validation loss has not improved for 10 epochs (as the notebooks do); constant.",
     )
     use_data_augmentation: bool = Field(
         default=True, description="Rotate patches by quarter turns and flip them."

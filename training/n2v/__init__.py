@@ -1,1 +1,1 @@
-"""Noise2Void: denoising learnt from noisy images alone. Needs the environment of its requirements."""
+"""Noise2Void: denoising learnt from noisy images alone; runs in the environment of its own."""

@@ -245,7 +245,7 @@ def _rename_output(graph: onnx.GraphProto, name: str) -> None:
 
 
 def _say_nearest_plainly(graph: onnx.GraphProto) -> None:
-    """Upsampling by whole numbers repeats pixels: said so that later opsets and other runtimes know.
+    """Upsampling by whole numbers repeats pixels: say it as every runtime reads it.
 
     tf2onnx writes `tf_half_pixel_for_nn`, which opset 13 has dropped and ONNX Runtime warns of.
     """

@@ -63,8 +63,8 @@ class Noise2VoidTrainer:
         side -= side % config.stride
         if side < SMALLEST:
             raise TrainingDataError(
-                f"The patches would have {side} pixels with unet_n_depth {config.unet_n_depth}, and "
-                f"at least {SMALLEST} are needed: use larger images or a smaller unet_n_depth."
+                f"The patches would have {side} pixels with unet_n_depth {config.unet_n_depth}, "
+                f"and at least {SMALLEST} are needed: use larger images or a smaller unet_n_depth."
             )
         notes = []
         if config.patch_size != "auto" and side != config.patch_size:
