@@ -6,7 +6,14 @@ demo=${MICSERVE_HOME:?run it with make demo}/demo
 started=$(date +%s)
 
 step() { printf '\n\033[1m%s\033[0m\n' "$1"; }
-run() { printf '\033[2m$ %s\033[0m\n' "$*"; "$@"; }
+run() {
+    line=""
+    for word in "$@"; do
+        case $word in *' '*) line="$line '$word'" ;; *) line="$line $word" ;; esac
+    done
+    printf '\033[2m$%s\033[0m\n' "$line"
+    "$@"
+}
 
 step "1/6  Start the registry, the Noise2Void service and the gateway"
 run make --no-print-directory up
