@@ -29,6 +29,34 @@ class GatewaySettings(ServingSettings):
     n2v_port: PositiveInt = Field(
         default=8011, description="Port of the Noise2Void service on this machine."
     )
+    care_url: str | None = Field(
+        default=None,
+        description="Where the CARE service is; by default this machine, MICSERVE_CARE_PORT.",
+    )
+    care_port: PositiveInt = Field(
+        default=8012, description="Port of the CARE service on this machine."
+    )
+    stardist_url: str | None = Field(
+        default=None,
+        description="Where the StarDist service is; by default this machine, MICSERVE_STARDIST_PORT.",
+    )
+    stardist_port: PositiveInt = Field(
+        default=8013, description="Port of the StarDist service on this machine."
+    )
+    unet_url: str | None = Field(
+        default=None,
+        description="Where the U-Net service is; by default this machine, MICSERVE_UNET_PORT.",
+    )
+    unet_port: PositiveInt = Field(
+        default=8014, description="Port of the U-Net service on this machine."
+    )
+    fnet_url: str | None = Field(
+        default=None,
+        description="Where the fnet service is; by default this machine, MICSERVE_FNET_PORT.",
+    )
+    fnet_port: PositiveInt = Field(
+        default=8015, description="Port of the fnet service on this machine."
+    )
     alias_s: PositiveFloat = Field(
         default=1.5,
         description="Seconds for which an alias is taken for granted before the registry is asked "
