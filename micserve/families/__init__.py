@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from micserve.families.base import Family, OutputKind, PredictParameters
+from micserve.families.care import Care
 from micserve.families.n2v import Noise2Void
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {family.name: family for family in (Noise2Void(),)}
+    {family.name: family for family in (Noise2Void(), Care())}
 )
 
 __all__ = ["FAMILIES", "Family", "OutputKind", "PredictParameters"]

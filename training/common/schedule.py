@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 WARM_UP = 0.05
 """Share of all steps in which the cosine schedule rises."""
@@ -31,3 +32,21 @@ def plateau(losses: Sequence[float], highest: float) -> float:
         if waited >= PATIENCE:
             rate, waited = rate * FACTOR, 0
     return rate
+
+
+def learning_rate(
+    kind: Literal["cosine", "plateau", "constant"],
+    highest: float,
+    *,
+    step: int,
+    total: int,
+    validation_losses: Sequence[float],
+) -> float:
+    """At a step counted from 0 of `total`, after epochs with these validation losses."""
+    match kind:
+        case "cosine":
+            return cosine(step, total, highest)
+        case "plateau":
+            return plateau(validation_losses, highest)
+        case "constant":
+            return highest
