@@ -69,6 +69,16 @@ class TrainingConfig(BaseModel):
     use_data_augmentation: bool = Field(
         default=True, description="Rotate patches by quarter turns and flip them."
     )
+    early_stopping: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Stop when the validation loss has not improved for this many epochs; null to "
+        "train all of them.",
+    )
+    from_model: str | None = Field(
+        default=None,
+        description="Start from the weights of a model of the same family and shape: name@version "
+        "in the registry, or a package file (.zip).",
+    )
     weights: Literal["best", "last"] = Field(
         default="best",
         description="Which weights become the model: those with the lowest validation loss, or "

@@ -37,15 +37,16 @@ def loss_curves(history: Sequence[Epoch]) -> bytes:
 
 
 def images_in_a_row(
-    pictures: Sequence[tuple[str, NDArray[np.float32]]], *, limits: tuple[float, float]
+    pictures: Sequence[tuple[str, NDArray[np.float32]]], *, limits: tuple[float, float] | None
 ) -> bytes:
-    """(Y, X) images side by side, with the same grey values black and white."""
+    """(Y, X) images side by side; None shows each between its own darkest and brightest pixels."""
     figure = Figure(figsize=(5.2 * len(pictures), 5.4), layout="constrained")
     for axes, (title, pixels) in zip(
         np.atleast_1d(figure.subplots(1, len(pictures))), pictures, strict=True
     ):
         step = -(-max(pixels.shape) // MOST_PIXELS)
-        axes.imshow(pixels[::step, ::step], cmap="gray", vmin=limits[0], vmax=limits[1])
+        low, high = limits or np.percentile(pixels, (0.5, 99.8))
+        axes.imshow(pixels[::step, ::step], cmap="gray", vmin=low, vmax=high)
         axes.set_title(title)
         axes.axis("off")
     return _png(figure)

@@ -7,7 +7,7 @@ is marked so, and says how to go on.
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,15 @@ from training.common.progress import Display, duration
 from training.common.report import Training
 from training.common.state import AskedFor, RunFolder
 from training.common.stopping import Stop, stop_on_signals
+from training.common.transfer import weights_of
 
 log = logging.getLogger(__name__)
 
 CANDIDATE = "candidate"
 """The alias that moves to a version that was just trained and verified."""
+
+FOLDERS = {"data", "target"}
+"""Parameters that name folders."""
 
 DEFAULT_PATCH = 64
 """Pixels; what `auto` wishes for."""
@@ -171,6 +175,8 @@ class TrainingFlow:
         config = asked.config
         learner: Learner = self._trainer.learner(config, plan, data)
         before = folder.checkpoint()
+        if before is None and config.from_model is not None:
+            learner.load_weights(weights_of(config.from_model, registry, self._trainer))
         self._introduce(run, config, plan, data, learner, done=len(before.history) if before else 0)
         with Display(
             epochs=plan.epochs,
@@ -178,7 +184,22 @@ class TrainingFlow:
             done=len(before.history) if before else 0,
             console=self._console,
         ) as display:
-            history = fit(learner, plan, folder=folder, run=run, display=display, stop=stop)
+            history = fit(
+                learner,
+                plan,
+                folder=folder,
+                run=run,
+                display=display,
+                stop=stop,
+                patience=config.early_stopping,
+            )
+        if len(history) < plan.epochs:
+            self._say(
+                f"Stopped after epoch {len(history)} of {plan.epochs}: the validation loss had not "
+                f"improved for {config.early_stopping} epochs."
+            )
+        # What the report says was done, where the training stopped early.
+        plan = replace(plan, epochs=len(history))
         if config.weights == "best":
             learner.load_weights(folder.best())
         training = Training(
@@ -293,12 +314,15 @@ def effective(config: TrainingConfig, plan: Plan) -> dict[str, Any]:
     }
     if len(plan.patch_size) == 3:
         resolved["patch_height"] = plan.patch_size[0]
-    return {**values, **resolved, "data": Path(config.data).name}
+    return plain({**values, **resolved})
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON has them; the folder by its name, since models travel and paths do not."""
-    return {name: Path(value).name if name == "data" else value for name, value in values.items()}
+    """As JSON has them; folders by their names, since models travel and paths do not."""
+    return {
+        name: Path(value).name if name in FOLDERS and value is not None else value
+        for name, value in values.items()
+    }
 
 
 def refuse_changed(before: Manifest, now: Manifest) -> None:

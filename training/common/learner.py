@@ -47,6 +47,8 @@ class Exported:
     multiple: tuple[int, ...]
     attachments: Mapping[str, Path] = field(default_factory=dict)
     """Native weights and the like: name in the package to file."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Of the contract: facts that prediction needs, such as a threshold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,21 @@ SHARE = 0.95
 
 
 def fit(
-    learner: Learner, plan: Plan, *, folder: RunFolder, run: Run, display: Display, stop: Stop
+    learner: Learner,
+    plan: Plan,
+    *,
+    folder: RunFolder,
+    run: Run,
+    display: Display,
+    stop: Stop,
+    patience: int | None = None,
 ) -> tuple[Epoch, ...]:
     """Train from the last checkpoint to the end.
+
+    Parameters
+    ----------
+    patience
+        Epochs without a better validation loss after which the rest is left out; None for all.
 
     Returns
     -------
@@ -41,6 +53,8 @@ def fit(
     history = _resumed(learner, folder)
     note = _Reporter(run, display, stop)
     for number in range(len(history), plan.epochs):
+        if patience is not None and len(history) - best_epoch(history) >= patience:
+            break
         started = time.monotonic()
         metrics = dict(
             learner.train_epoch(
@@ -64,6 +78,11 @@ def fit(
 def best_of(history: Sequence[Epoch]) -> Epoch:
     """The epoch with the lowest validation loss."""
     return min(history, key=lambda epoch: epoch.val_loss)
+
+
+def best_epoch(history: Sequence[Epoch]) -> int:
+    """Its number, 0 before the first."""
+    return best_of(history).epoch if history else 0
 
 
 class _Reporter:

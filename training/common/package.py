@@ -28,8 +28,10 @@ from micserve.normalize import fit
 from micserve.tiling import pad_frame
 from training.common.config import TrainingConfig
 from training.common.images import Dataset, grey_statistics
-from training.common.learner import Exported, Learner, Trainer
+from training.common.learner import Arrays, Exported, Learner, Trainer
+from training.common.pairs import Pair
 from training.common.report import Pictures, Training, write_report
+from training.common.transfer import NATIVE_WEIGHTS
 
 AGREEMENT = 1e-4
 """Largest difference between framework and ONNX Runtime, as a share of the output's range: both
@@ -96,6 +98,7 @@ def pack(
         test_output={name: restore(head[0])[None] for name, head in answers.items()},
         attachments={
             **exported.attachments,
+            NATIVE_WEIGHTS: _arrays(folder / NATIVE_WEIGHTS, learner.weights()),
             "training_report.html": report,
             "manifest.json": _write(folder / "manifest.json", training.manifest.model_dump_json()),
             "history.csv": _write(folder / "history.csv", history_csv(training)),
@@ -156,6 +159,7 @@ def _contract(
             "restore_range": trainer.restore_range,
             "pixel_size_um": data.pixel_size_um,
             "intensity": IntensityEnvelope(**grey_statistics(data.train)),
+            "parameters": dict(exported.parameters),
             "training": _provenance(training),
         }
     )
@@ -258,13 +262,26 @@ def _pictures(data: Dataset, contract: ModelContract, learner: Learner) -> Pictu
     heads = learner.run(affine.apply(padded.read(whole))[None])
     answer = heads[contract.network.heads[0].name][0]
     answer = affine.invert(answer) if contract.restore_range else answer
-    answer = answer[(slice(0, 1), *(slice(0, n) for n in shown))]
+    answer = _one_channel(answer)[(slice(None), *(slice(0, n) for n in shown))]
     flat = (0,) if contract.ndim == 2 else (0, grey.shape[1] // 2)
-    return Pictures(grey[flat], answer[flat], plane.file, learner.samples)
+    target = _filled_crop(plane.target, shown)[flat] if isinstance(plane, Pair) else None
+    return Pictures(grey[flat], answer[flat], plane.file, learner.samples, target)
+
+
+def _one_channel(answer: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of several channels, as the probabilities of classes are, the number of the strongest."""
+    if answer.shape[0] == 1:
+        return answer
+    return answer.argmax(axis=0)[None].astype(np.float32)
 
 
 def _same(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values
+
+
+def _arrays(path: Path, arrays: Arrays) -> Path:
+    np.savez(path, **arrays)
+    return path
 
 
 def _write(path: Path, text: str) -> Path:

@@ -63,9 +63,12 @@ class Pictures:
     """(Y, X) grey values."""
 
     example: NDArray[np.float32]
-    denoised: NDArray[np.float32]
+    answer: NDArray[np.float32]
+    """What the network makes of it; in the example's grey values unless there is a target."""
     example_name: str
     samples: Samples
+    target: NDArray[np.float32] | None = None
+    """Of paired data: what the network should answer, in the target's own values."""
 
 
 def write_report(
@@ -83,6 +86,7 @@ def write_report(
         figures=_figures(training, pictures),
         checks=checks,
         example_name=pictures.example_name,
+        paired=pictures.target is not None,
     )
     path.write_text(page, encoding="utf-8")
     return path
@@ -96,14 +100,18 @@ def _parameters(training: Training) -> list[tuple[str, str, str]]:
     ]
 
 
+def _example(pictures: Pictures) -> list[tuple[str, NDArray[np.float32]]]:
+    shown = [("image", pictures.example), ("through the network", pictures.answer)]
+    return shown if pictures.target is None else [*shown, ("target", pictures.target)]
+
+
 def _figures(training: Training, pictures: Pictures) -> dict[str, str]:
     low, high = (float(p) for p in np.percentile(pictures.example, (0.5, 99.8)))
     limits = (low, high)
     drawn = {
         "curves": figures.loss_curves(training.history),
         "example": figures.images_in_a_row(
-            [("image", pictures.example), ("through the network", pictures.denoised)],
-            limits=limits,
+            _example(pictures), limits=limits if pictures.target is None else None
         ),
         "train": figures.patches(pictures.samples.train, limits=limits),
         "validation": figures.patches(pictures.samples.validation, limits=limits),
