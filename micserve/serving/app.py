@@ -141,12 +141,13 @@ class Desk:
 
     async def _process(self, order: Order, request: Request) -> Answer:
         with self._scratch.folder() as folder:
+            began = time.perf_counter()
             upload = await receive_image(request, folder, self._limits)
             arrived = time.perf_counter()
             async with _noticing_departure(request) as gone, self._turns:
                 queued = time.perf_counter() - arrived
                 answer = await self._run(order, upload.source, folder, gone)
-        answer.seconds["queue"] = queued
+        answer.seconds.update(receive=arrived - began, queue=queued)
         self._service.note(answer)
         return answer
 

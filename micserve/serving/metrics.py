@@ -31,7 +31,7 @@ class Metrics:
         )
         self.stage_seconds = Histogram(
             "micserve_stage_duration_seconds",
-            "Time per request and stage (queue, decode, normalize, infer, postprocess, encode).",
+            "Time by stage: receive, queue, decode, normalize, infer, postprocess, encode.",
             ["model", "version", "stage"],
             buckets=SECONDS,
             registry=registry,

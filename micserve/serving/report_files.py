@@ -37,13 +37,13 @@ def read_case(
     name: str, *, prediction: bytes | Path, target: bytes | Path, source: bytes | Path | None
 ) -> tuple[RestorationCase, Image]:
     """The images of one comparison, and the ground truth whose calibration the maps take."""
-    truth = _read(target, "The ground truth")
+    truth = _read(target, "The target")
     size = truth.calibration.in_um()
     case = RestorationCase(
         name=name,
         prediction=_read(prediction, "The prediction").data,
         target=truth.data,
-        source=None if source is None else _read(source, "The input").data,
+        source=None if source is None else _read(source, "The source").data,
         pixel_size_um=size["X"] if size else None,
     )
     return case, truth

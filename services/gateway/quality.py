@@ -6,7 +6,7 @@ gateway's own process it would hold up every image on its way through.
 
 import asyncio
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -15,16 +15,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from micserve.codecs import read_image, write_tiff
 from micserve.errors import BusyError, ServiceUnavailableError
-from micserve.image import Image
 from micserve.qc import (
     About,
-    Maps,
-    RestorationCase,
     RestorationReport,
     draw_pictures,
     evaluate_restoration,
@@ -33,6 +26,7 @@ from micserve.qc import (
     report_json,
 )
 from micserve.serving.process import die_with_parent
+from micserve.serving.report_files import read_case, write_report
 
 ReportFormat = Literal["application/json", "text/html", "text/csv", "application/zip"]
 
@@ -49,9 +43,6 @@ ENDINGS: dict[ReportFormat, str] = {
     "text/csv": "csv",
     "application/zip": "zip",
 }
-
-MAPS = {"prediction": "Prediction", "input": "Source"}
-"""Method to its name in the notebooks' file names."""
 
 USUAL_WAIT_S = 30
 
@@ -122,21 +113,17 @@ class QualityDesk:
 
 def make_report(order: ReportOrder) -> Path:
     """Read, measure, write. Runs in a process of the desk."""
-    target = _read(order.target, "The target")
-    um = target.calibration.in_um()
-    case = RestorationCase(
-        name=order.name,
-        prediction=_read(order.prediction, "The prediction").data,
-        target=target.data,
-        source=None if order.source is None else _read(order.source, "The source").data,
-        pixel_size_um=um["X"] if um else None,
+    case, truth = read_case(
+        order.name, prediction=order.prediction, target=order.target, source=order.source
     )
     report = evaluate_restoration([case])
     about = About(model=order.model, digest=order.digest, made_at=datetime.now(UTC))
     path = order.folder / f"report.{ENDINGS[order.format]}"
     match order.format:
         case "application/zip":
-            _write_archive(path, report, about, like=target)
+            files = order.folder / "report"
+            write_report(report, files, about=about, truths={order.name: truth})
+            _archive(files, path)
         case text:
             path.write_text(_TEXTS[text](report, about), encoding="utf-8")
     return path
@@ -149,32 +136,7 @@ _TEXTS: dict[ReportFormat, Callable[[RestorationReport, About], str]] = {
 }
 
 
-def _write_archive(path: Path, report: RestorationReport, about: About, *, like: Image) -> None:
-    """All forms of the report, and the maps as 32-bit TIFF."""
-    (image,) = report.images
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for kind, text in _TEXTS.items():
-            archive.writestr(f"report.{ENDINGS[kind]}", text(report, about))
-        for method, found in image.results.items():
-            if found.scale is None:
-                continue
-            maps = report.maps(image.name, method)
-            for name, pixels in _map_names(method, Path(image.name).stem, maps):
-                file = path.with_name("map.tif")
-                write_tiff(like.with_data(pixels), file)
-                archive.write(file, name)
-
-
-def _read(source: bytes | Path, name: str) -> Image:
-    """Without axes of length 1, which ImageJ drops when it saves."""
-    image = read_image(source, name=name)
-    kept = [a for a in image.axes if a in "YX" or image.size(a) > 1]
-    where = tuple(i for i, a in enumerate(image.axes) if a not in kept)
-    return image.with_data(image.data.squeeze(where), "".join(kept))
-
-
-def _map_names(method: str, stem: str, maps: Maps) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """As the notebooks call them, so that people find what they know."""
-    label = MAPS.get(method, method.capitalize())
-    yield f"SSIM_GTvs{label}_{stem}.tif", maps.ssim
-    yield f"RSE_GTvs{label}_{stem}.tif", maps.error
+def _archive(folder: Path, target: Path) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(file, file.relative_to(folder))

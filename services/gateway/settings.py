@@ -1,12 +1,23 @@
 """How the gateway runs: read from the environment, all in `MICSERVE_*`; see `docs/settings.md`."""
 
 import ipaddress
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from micserve.families import FAMILIES
 from micserve.serving.settings import ServingSettings
+
+
+def _address(title: str) -> Any:
+    return Field(
+        default=None,
+        description=f"Where the {title} service is; by default its port on this machine.",
+    )
+
+
+def _port(number: int, title: str) -> Any:
+    return Field(default=number, description=f"Port of the {title} service on this machine.")
 
 
 class GatewaySettings(ServingSettings):
@@ -22,41 +33,16 @@ class GatewaySettings(ServingSettings):
         description="Set to true to listen on an address that other machines reach.",
     )
     gateway_port: PositiveInt = Field(default=8000, description="Port to listen on.")
-    n2v_url: str | None = Field(
-        default=None,
-        description="Where the Noise2Void service is; by default this machine, MICSERVE_N2V_PORT.",
-    )
-    n2v_port: PositiveInt = Field(
-        default=8011, description="Port of the Noise2Void service on this machine."
-    )
-    care_url: str | None = Field(
-        default=None,
-        description="Where the CARE service is; by default this machine, MICSERVE_CARE_PORT.",
-    )
-    care_port: PositiveInt = Field(
-        default=8012, description="Port of the CARE service on this machine."
-    )
-    stardist_url: str | None = Field(
-        default=None,
-        description="Where the StarDist service is; by default this machine, MICSERVE_STARDIST_PORT.",
-    )
-    stardist_port: PositiveInt = Field(
-        default=8013, description="Port of the StarDist service on this machine."
-    )
-    unet_url: str | None = Field(
-        default=None,
-        description="Where the U-Net service is; by default this machine, MICSERVE_UNET_PORT.",
-    )
-    unet_port: PositiveInt = Field(
-        default=8014, description="Port of the U-Net service on this machine."
-    )
-    fnet_url: str | None = Field(
-        default=None,
-        description="Where the fnet service is; by default this machine, MICSERVE_FNET_PORT.",
-    )
-    fnet_port: PositiveInt = Field(
-        default=8015, description="Port of the fnet service on this machine."
-    )
+    n2v_url: str | None = _address("Noise2Void")
+    n2v_port: PositiveInt = _port(8011, "Noise2Void")
+    care_url: str | None = _address("CARE")
+    care_port: PositiveInt = _port(8012, "CARE")
+    stardist_url: str | None = _address("StarDist")
+    stardist_port: PositiveInt = _port(8013, "StarDist")
+    unet_url: str | None = _address("U-Net")
+    unet_port: PositiveInt = _port(8014, "U-Net")
+    fnet_url: str | None = _address("fnet")
+    fnet_port: PositiveInt = _port(8015, "fnet")
     alias_s: PositiveFloat = Field(
         default=1.5,
         description="Seconds for which an alias is taken for granted before the registry is asked "

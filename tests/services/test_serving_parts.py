@@ -224,3 +224,9 @@ def test_the_gateway_listens_to_strangers_only_when_told_to(host: str) -> None:
     with pytest.raises(ValidationError, match="MICSERVE_GATEWAY_PUBLIC"):
         GatewaySettings(gateway_host=host)
     assert GatewaySettings(gateway_host=host, gateway_public=True).gateway_host == host
+
+
+def test_every_family_has_a_place_in_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert GatewaySettings().upstreams.keys() == FAMILIES.keys()
+    monkeypatch.setenv("MICSERVE_N2V_URL", "http://n2v:3000/")
+    assert GatewaySettings().upstreams["n2v"] == "http://n2v:3000"
