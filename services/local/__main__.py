@@ -6,11 +6,14 @@ every part says it is ready, and says where to look when one does not.
 
 import argparse
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from configparser import ConfigParser
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import httpx
@@ -18,6 +21,7 @@ import psutil
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 
+from micserve.families import FAMILIES
 from micserve.registry.server import server_command, server_environment
 
 READY_WITHIN_S = 180
@@ -36,16 +40,21 @@ class LocalSettings(BaseSettings):
     gateway_port: int = 8000
     registry_port: int = 8010
     n2v_port: int = 8011
+    care_port: int = 8012
+    stardist_port: int = 8013
+    unet_port: int = 8014
+    fnet_port: int = 8015
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One process of the stack, as the supervisor's configuration names it."""
+    """One process of the stack."""
 
     name: str
-    port: int
-    ready_path: str
     what: str
+    command: tuple[str, ...]
+    port: int
+    ready_path: str = "/readyz"
 
     @property
     def address(self) -> str:
@@ -59,16 +68,37 @@ class Part:
 
 
 def parts(settings: LocalSettings) -> tuple[Part, ...]:
-    return (
-        Part("registry", settings.registry_port, "/health", "model versions and training runs"),
-        Part("n2v", settings.n2v_port, "/readyz", "Noise2Void inference"),
-        Part("gateway", settings.gateway_port, "/readyz", "the one address for Fiji and scripts"),
+    """In the order in which people look for them; they start together and wait for each other."""
+    this = (sys.executable, "-m", "services.local")
+    registry = Part(
+        "registry",
+        "model versions and training runs",
+        (*this, "registry"),
+        settings.registry_port,
+        "/health",
     )
+    services = (
+        Part(
+            family.name,
+            f"{family.title} inference",
+            (*this, "serve", family.name),
+            getattr(settings, f"{family.name}_port"),
+        )
+        for family in FAMILIES.values()
+    )
+    gateway = Part(
+        "gateway",
+        "the one address for Fiji and scripts",
+        (sys.executable, "-m", "services.gateway"),
+        settings.gateway_port,
+    )
+    return registry, *services, gateway
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make", description=__doc__.split("\n")[0])
-    parser.add_argument("command", choices=["up", "down", "status", "registry"])
+    parser.add_argument("command", choices=["up", "down", "status", "registry", "serve"])
+    parser.add_argument("family", nargs="?", choices=sorted(FAMILIES), help="of `serve`")
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
     command = parser.parse_args()
     settings = LocalSettings()
@@ -80,6 +110,8 @@ def main() -> int:
             return down(settings)
         case "registry":
             return registry(settings)
+        case "serve":
+            return serve(settings, command.family)
         case _:
             return status(settings)
 
@@ -130,19 +162,56 @@ def registry(settings: LocalSettings) -> int:
     os.execve(command[0], command, server_environment(os.environ))
 
 
+def serve(settings: LocalSettings, family: str) -> int:
+    """Become the inference service of one family; what the supervisor runs."""
+    bentoml = str(Path(sys.executable).with_name("bentoml"))
+    port = getattr(settings, f"{family}_port")
+    address = ("--host", "127.0.0.1", "--port", str(port))
+    os.execv(bentoml, (bentoml, "serve", f"services.{family}.service", *address))
+
+
+def configuration(settings: LocalSettings) -> str:
+    """What supervisord reads: keep every part alive, log it, stop it with all its children."""
+    home = settings.home.absolute()
+    ini = ConfigParser(interpolation=None)
+    ini["supervisord"] = {
+        "pidfile": str(home / "run" / "supervisord.pid"),
+        "logfile": str(home / "logs" / "supervisord.log"),
+        "logfile_maxbytes": "5MB",
+        "childlogdir": str(home / "logs"),
+    }
+    for part in parts(settings):
+        ini[f"program:{part.name}"] = {
+            "command": shlex.join(part.command),
+            "autorestart": "true",
+            "startsecs": "3",
+            "stopwaitsecs": "60",
+            "stopasgroup": "true",
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+            "stdout_logfile": str(home / "logs" / f"{part.name}.log"),
+            "stdout_logfile_maxbytes": "10MB",
+        }
+    text = StringIO()
+    ini.write(text)
+    return text.getvalue().replace("%", "%%")
+
+
 def _start_supervisor(settings: LocalSettings, home: Path) -> psutil.Process:
     environment = {
         **os.environ,
         "MICSERVE_HOME": str(home),
-        "MICSERVE_BIN": str(Path(sys.executable).parent),
         "MICSERVE_REGISTRY": f"http://127.0.0.1:{settings.registry_port}",
+        "BENTOML_DO_NOT_TRACK": "true",
         **{
-            f"MICSERVE_{name.upper()}": str(getattr(settings, name))
-            for name in ("gateway_port", "registry_port", "n2v_port")
+            f"MICSERVE_{name.upper()}": str(value)
+            for name, value in settings.model_dump().items()
+            if name.endswith("_port")
         },
     }
-    configuration = Path(__file__).with_name("supervisord.conf")
-    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration), "-n"]
+    file = home / "run" / "supervisord.conf"
+    file.write_text(configuration(settings), encoding="utf-8")
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(file), "-n"]
     with (home / "logs" / "supervisord.out").open("ab") as log:
         process = subprocess.Popen(
             command,

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from micserve.codecs import read_image
+from micserve.families import FAMILIES
 from tests.support.stack import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +54,8 @@ def _make(environment: dict[str, str], *arguments: str) -> subprocess.CompletedP
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     home = tmp_path_factory.mktemp("demo")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MICSERVE_", "MAKE"))}
-    ports = {name: str(free_port()) for name in ("GATEWAY", "REGISTRY", "N2V")}
+    names = ("GATEWAY", "REGISTRY", *(family.upper() for family in FAMILIES))
+    ports = {name: str(free_port()) for name in names}
     environment = {
         **inherited,
         "MICSERVE_HOME": str(home),
