@@ -235,5 +235,5 @@ def test_the_quick_preset_reaches_35_db_on_the_slides_images(measured, shared_da
 def test_a_short_training_with_batch_norm_is_better_than_the_noisy_image(measured, shared_data):
     images = measured(shared_data, "spots-batch-norm")
     gains = [i["prediction"]["snr_db"] - i["input"]["snr_db"] for i in images.values()]
-    # Without the recalibration it was 4 dB worse than the noisy image.
+    # Measured gains: -2.2, -2.2 and 0.7 dB without the recalibration, 3.8, 3.7 and 6.2 with it.
     assert np.min(gains) > 0
