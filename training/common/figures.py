@@ -30,7 +30,7 @@ def loss_curves(history: Sequence[Epoch]) -> bytes:
         axes.legend(frameon=False)
     rates = [epoch.metrics["learning_rate"] for epoch in history]
     rate.plot(numbers, rates, color=INK["learning_rate"], marker=_marker(numbers))
-    rate.set(xlabel="epoch", yscale="log", title="Learning rate at the end of each epoch")
+    rate.set(xlabel="epoch", yscale="log", title="Learning rate")
     for axes in (linear, log, rate):
         axes.spines[["top", "right"]].set_visible(False)
     return _png(figure)
