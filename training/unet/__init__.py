@@ -1,0 +1,1 @@
+"""U-Net 2D and 3D: classes of pixels, learnt from masks that somebody drew."""
