@@ -199,7 +199,10 @@ class _Run:
                 if written.size:
                     low, high = min(low, float(written.min())), max(high, float(written.max()))
                 self.watch.progress((number + fraction) / len(self.plan))
-        return Prediction(self._described(output, axes, work.channels, (low, high)))
+        described = self._described(
+            output, axes, work.channels, (low, high), grey=work.shows_source_grey
+        )
+        return Prediction(described)
 
     def objects(self, work: Objectwise) -> Prediction:
         """All frames are searched, then drawn: only then is it known how large labels get."""
@@ -220,7 +223,8 @@ class _Run:
         output = self.open_output(self.plan.shape, self.plan.axes, label_dtype(largest))
         with self.watch.stage("postprocess"):
             found = tuple(drawing.paint(output[place]) for drawing, place in drawings)
-        return Prediction(self._described(output, self.plan.axes, 1, (0, max(largest, 1))), found)
+        extent = (0, max(largest, 1))
+        return Prediction(self._described(output, self.plan.axes, 1, extent, grey=False), found)
 
     def _write_frame(
         self, work: Pixelwise, frame: NDArray[Any], output: NDArray[Any]
@@ -262,14 +266,20 @@ class _Run:
         return Position(**at)
 
     def _described(
-        self, output: NDArray[Any], axes: str, channels: int, extent: tuple[float, float]
+        self,
+        output: NDArray[Any],
+        axes: str,
+        channels: int,
+        extent: tuple[float, float],
+        *,
+        grey: bool,
     ) -> Image:
         """Pixels with everything else that the source had, and what made them."""
-        source, family = self.image, self.model.family
+        source = self.image
         return source.with_data(
             output,
             axes,
-            display=self._display(channels, extent, grey="image" in family.outputs),
+            display=self._display(channels, extent, grey=grey),
             labels=source.labels if axes == source.axes else (),
             info=provenance(self.model, self.asked) + source.info,
         )

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PadSide = Literal["split", "end"]
-"""Where pixels are added to reach a multiple of the stride: half on each side (csbdeep), or after."""
+"""Where pixels are added to reach a multiple of the stride: half on each side (csbdeep) or after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class PaddedFrame:
 
 
 def pad_frame(data: NDArray[Any], *, multiple: Sequence[int], side: PadSide) -> PaddedFrame:
-    """Mirror the borders of a (C, …) frame so that each spatial size is a multiple of `multiple`."""
+    """Mirror the borders of a (C, …) frame: each spatial size becomes a multiple of `multiple`."""
     missing = [-n % m for n, m in zip(data.shape[1:], multiple, strict=True)]
     before = tuple(n // 2 if side == "split" else 0 for n in missing)
     after = tuple(n - b for n, b in zip(missing, before, strict=True))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from micserve.artifact.contract import ModelContract
-from micserve.normalize import Affine
+from micserve.normalize import Affine, Identity
 from micserve.objects import Objects, Position
 from micserve.tiling import PaddedFrame, Tile
 
@@ -49,6 +49,11 @@ class Pixelwise(Protocol):
     @property
     def channels(self) -> int:
         """Of the result; more than one becomes its C axis."""
+
+    @property
+    def shows_source_grey(self) -> bool:
+        """Whether grey values mean what they mean in the image sent, so that its display range
+        suits the result."""
 
     def dtype(self, source: np.dtype[Any]) -> np.dtype[Any]:
         """Pixel type of the result, from that of the image sent."""
@@ -168,6 +173,11 @@ class Restored:
     @property
     def channels(self) -> int:
         return self.contract.network.heads[0].channels
+
+    @property
+    def shows_source_grey(self) -> bool:
+        """Not when it is another stain, as fnet's is."""
+        return self.contract.restore_range or isinstance(self.contract.normalization, Identity)
 
     def dtype(self, source: np.dtype[Any]) -> np.dtype[Any]:
         if self.asked.output_dtype != "input":

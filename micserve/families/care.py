@@ -67,6 +67,8 @@ class WithUncertainty:
     contract: ModelContract
     asked: CareParameters
 
+    shows_source_grey = False
+
     @property
     def channels(self) -> int:
         return sum(head.channels for head in self.contract.network.heads)

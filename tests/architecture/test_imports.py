@@ -31,7 +31,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code in which a test may plant a mistake."""
     target = tmp_path_factory.mktemp("checkout")
     for folder in ("micserve", "services", "training"):
-        shutil.copytree(ROOT / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        skipped = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, target / folder, ignore=skipped)
     shutil.copyfile(ROOT / "pyproject.toml", target / "pyproject.toml")
     return target
 
@@ -85,4 +86,4 @@ def test_the_numeric_core_loads_no_format_framework_or_runtime(module):
 
 @pytest.mark.parametrize("module", ["services.n2v.service", "services.gateway.app", "micserve.cli"])
 def test_what_serves_loads_no_training_framework_and_no_bioimageio(module):
-    assert not loaded_by(module) & set([*FRAMEWORKS, "bioimageio.core"])
+    assert not loaded_by(module) & {*FRAMEWORKS, "bioimageio.core"}

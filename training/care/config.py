@@ -7,10 +7,10 @@ from pydantic import Field
 
 from training.common.config import RECOMMENDED, Preset
 from training.common.pairs import PairedConfig
-from training.common.restoration import UNetConfig
+from training.common.restoration import RestorationConfig
 
 
-class CareConfig(UNetConfig, PairedConfig):
+class CareConfig(RestorationConfig, PairedConfig):
     """Parameters of a CARE training."""
 
     probabilistic: bool = Field(

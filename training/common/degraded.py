@@ -4,7 +4,6 @@ For measuring what restorations reach where no real pair of stacks is at hand.
 A seed gives the same pixels every time.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from micserve.codecs import read_image, write_tiff
+from micserve.errors import TrainingDataError
+
+Pair = tuple[Path, Path]
+"""(noisy, clean)."""
 
 BLUR = 0.7
 """Standard deviation of the blur, pixels along every axis."""
@@ -35,12 +38,20 @@ def degraded(clean: NDArray[np.generic], seed: int) -> NDArray[np.uint16]:
     return np.clip(np.rint(noisy), 0, np.iinfo(np.uint16).max).astype(np.uint16)
 
 
-def write_pairs(stacks: Iterable[Path], folder: Path) -> Path:
-    """`folder/noisy` and `folder/clean`, under the stacks' names; the seed is their number."""
-    for seed, path in enumerate(stacks):
+def demo_stacks(images: Path, folder: Path) -> tuple[list[Pair], list[Pair]]:
+    """StarDist's demo stacks with their degraded twins: to learn from, and to judge.
+
+    The degraded ones are written to `folder` under the stacks' names; the seed is their number.
+    """
+    clean = sorted((images / "stardist_demo3d" / "train" / "images").glob("*.tif"))
+    if len(clean) < 2:
+        raise TrainingDataError(f"{images} has no stardist_demo3d stacks to degrade.")
+    folder = folder / "degraded"
+    folder.mkdir(parents=True)
+    pairs = []
+    for seed, path in enumerate(clean):
         image = read_image(path)
-        for kind, pixels in (("noisy", degraded(image.data, seed)), ("clean", image.data)):
-            target = folder / kind / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_tiff(image.with_data(pixels), target)
-    return folder
+        write_tiff(image.with_data(degraded(image.data, seed)), folder / path.name)
+        pairs.append((folder / path.name, path))
+    judged = max(len(pairs) // 3, 1)
+    return pairs[:-judged], pairs[-judged:]

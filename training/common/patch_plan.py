@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from micserve.errors import TrainingDataError
 from training.common.images import SMALLEST
-from training.common.restoration import UNetConfig
+from training.common.restoration import RestorationConfig
 
 DEFAULT_PATCH = 64
 """Pixels; what `auto` wishes for in the plane."""
@@ -14,7 +14,7 @@ DEFAULT_HEIGHT = 8
 
 
 def patch_size(
-    config: UNetConfig, smallest: Sequence[int]
+    config: RestorationConfig, smallest: Sequence[int]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The size of patches per spatial axis, and sentences about what differs from what was asked.
 

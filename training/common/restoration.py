@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from training.common.config import TrainingConfig
 
 
-class UNetConfig(TrainingConfig):
+class RestorationConfig(TrainingConfig):
     """Parameters of csbdeep's U-Net: two convolutions per level, halved and doubled by two."""
 
     patch_height: Annotated[int, Field(ge=4, le=256)] | Literal["auto"] = Field(

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import tensorflow as tf
-import tf2onnx
 from n2v.internals.n2v_losses import loss_mae, loss_mse
 from n2v.models import N2V
 from n2v.models import N2VConfig as PackageConfig
@@ -23,17 +21,15 @@ from numpy.typing import NDArray
 from micserve.artifact.contract import Head
 from micserve.normalize import Affine, FixedZeroMeanUnitVariance
 from training.common.images import Dataset, grey_statistics
+from training.common.keras_onnx import write_onnx
 from training.common.learner import Arrays, Exported, OnStep, Plan, Samples
-from training.common.schedule import cosine, plateau
+from training.common.schedule import learning_rate
 from training.n2v.config import N2VConfig
 from training.n2v.patches import FORMS, VALIDATION_PATCHES, PatchSource, augmented
 
 Float = NDArray[np.float32]
 
 HEAD = "denoised"
-OPSET = 15
-"""Understood by every ONNX Runtime since 1.10."""
-
 RECALIBRATION_BATCHES = 16
 RECALIBRATION_PATCHES = 32
 """Per batch: many, because batch norm averages the variance within batches."""
@@ -53,9 +49,9 @@ class Noise2VoidLearner:
         self._affine = Affine(
             offset=np.array([grey["mean"]], np.float32), divisor=np.array([grey["std"]], np.float32)
         )
-        side = plan.patch_size[-1]
-        self._train = PatchSource(data.train, config, side=side, affine=self._affine)
-        held = PatchSource(data.validation, config, side=side, affine=self._affine)
+        size = plan.patch_size
+        self._train = PatchSource(data.train, config, size=size, affine=self._affine)
+        held = PatchSource(data.validation, config, size=size, affine=self._affine)
         self._validation = held.hidden_grid(config.seed, most=VALIDATION_PATCHES)
         self._shown = held.grid(config.seed, most=SHOWN)
         self._package = _package_config(config, plan, grey)
@@ -98,7 +94,13 @@ class Noise2VoidLearner:
                 batch = coming.result()
                 if step + 1 < steps:
                     coming = cutter.submit(next, batches)
-                rate = self._rate(epoch * steps + step, validation_losses)
+                rate = learning_rate(
+                    self._config.learning_rate_schedule,
+                    self._config.initial_learning_rate,
+                    step=epoch * steps + step,
+                    total=steps * self._plan.epochs,
+                    validation_losses=validation_losses,
+                )
                 self._model.optimizer.learning_rate.assign(rate)
                 losses.append(float(self._model.train_on_batch(*batch)))
                 on_step(step + 1, losses[-1])
@@ -132,7 +134,7 @@ class Noise2VoidLearner:
             variable.assign(value)
 
     def run(self, batch: Float) -> Mapping[str, Float]:
-        """(B, 1, Y, X) in network units through TensorFlow."""
+        """(B, 1, (Z,) Y, X) in network units through TensorFlow."""
         answer = self._model(np.moveaxis(batch, 1, -1), training=False).numpy()
         return {HEAD: np.moveaxis(answer, -1, 1)}
 
@@ -142,22 +144,14 @@ class Noise2VoidLearner:
         self._model.save_weights(native)
         config = folder / "n2v_config.json"
         config.write_text(json.dumps(vars(self._package), indent=1), encoding="utf-8")
+        ndim = len(self._plan.patch_size)
+        onnx = write_onnx(self._model, folder / "weights.onnx", {HEAD: self._model.output})
         return Exported(
-            onnx=_to_onnx(self._model, folder / "weights.onnx"),
-            heads=(Head(name=HEAD, stride=(1, 1)),),
-            multiple=(self._config.stride,) * 2,
+            onnx=onnx,
+            heads=(Head(name=HEAD, stride=(1,) * ndim),),
+            multiple=(self._config.stride,) * ndim,
             attachments={native.name: native, config.name: config},
         )
-
-    def _rate(self, step: int, losses: Sequence[float]) -> float:
-        highest = self._config.initial_learning_rate
-        match self._config.learning_rate_schedule:
-            case "cosine":
-                return cosine(step, self._plan.steps * self._plan.epochs, highest)
-            case "plateau":
-                return plateau(losses, highest)
-            case "constant":
-                return highest
 
     def _recalibrate(self, epoch: int) -> None:
         """Measure what batch norm normalises with, on training patches with nothing hidden.
@@ -183,15 +177,16 @@ class Noise2VoidLearner:
             layer.momentum = momentum
 
     def _grey(self, patches: Float) -> Float:
-        """(B, Y, X, 1) in network units to (B, Y, X) grey values."""
-        return patches[..., 0] * self._affine.divisor[0] + self._affine.offset[0]
+        """(B, (Z,) Y, X, 1) in network units to (B, Y, X) grey values, of a stack its middle."""
+        planes = patches[..., 0]
+        planes = planes if planes.ndim == 3 else planes[:, planes.shape[1] // 2]
+        return planes * self._affine.divisor[0] + self._affine.offset[0]
 
 
 def _package_config(config: N2VConfig, plan: Plan, grey: Mapping[str, float]) -> PackageConfig:
     """The same parameters in the n2v package's words."""
-    side = plan.patch_size[-1]
     return PackageConfig(
-        np.zeros((1, side, side, 1), np.float32),
+        np.zeros((1, *plan.patch_size, 1), np.float32),
         means=[str(grey["mean"])],
         stds=[str(grey["std"])],
         unet_residual=config.unet_residual,
@@ -217,48 +212,6 @@ def _build(config: PackageConfig) -> Any:
     """The Keras network; the package wants a folder for its own files, which are not kept."""
     with tempfile.TemporaryDirectory() as folder:
         return N2V(config, "network", basedir=folder).keras_model
-
-
-def _to_onnx(model: Any, path: Path) -> Path:
-    """(B, 1, Y, X) in and out, with every size but the channel free."""
-    signature = [tf.TensorSpec((None, None, None, 1), tf.float32, name="input")]
-    source = model.output_names[0]
-    proto, _ = tf2onnx.convert.from_keras(
-        model,
-        input_signature=signature,
-        opset=OPSET,
-        inputs_as_nchw=["input"],
-        outputs_as_nchw=[source],
-    )
-    _rename_output(proto.graph, HEAD)
-    _say_nearest_plainly(proto.graph)
-    onnx.checker.check_model(proto)
-    onnx.save(proto, path)
-    return path
-
-
-def _rename_output(graph: onnx.GraphProto, name: str) -> None:
-    before = graph.output[0].name
-    graph.output[0].name = name
-    for node in graph.node:
-        node.output[:] = [name if output == before else output for output in node.output]
-        node.input[:] = [name if used == before else used for used in node.input]
-
-
-def _say_nearest_plainly(graph: onnx.GraphProto) -> None:
-    """Upsampling by whole numbers repeats pixels: say it as every runtime reads it.
-
-    tf2onnx writes `tf_half_pixel_for_nn`, which opset 13 has dropped and ONNX Runtime warns of.
-    """
-    for node in graph.node:
-        if node.op_type == "Resize":
-            kept = [a for a in node.attribute if a.name == "mode"]
-            del node.attribute[:]
-            node.attribute.extend(kept)
-            node.attribute.append(
-                onnx.helper.make_attribute("coordinate_transformation_mode", "asymmetric")
-            )
-            node.attribute.append(onnx.helper.make_attribute("nearest_mode", "floor"))
 
 
 def _numbered(arrays: Sequence[NDArray[Any]]) -> Arrays:

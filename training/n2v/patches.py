@@ -5,7 +5,9 @@ patches are cut from the images as they are stored, so that memory holds the
 images once and one batch. Epoch k of a seed always gives the same batches.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 from n2v.internals.N2V_DataWrapper import N2V_DataWrapper
@@ -18,7 +20,7 @@ from training.n2v.config import N2VConfig
 
 Float = NDArray[np.float32]
 Batch = tuple[Float, Float]
-"""Input (B, Y, X, 1) with hidden pixels; target (B, Y, X, 2): grey value and mask."""
+"""Input (B, (Z,) Y, X, 1) with hidden pixels; target (…, 2): grey value and mask."""
 
 VALIDATION_PATCHES = 128
 """At most; enough that the validation loss is steadier than its change from epoch to epoch."""
@@ -29,9 +31,11 @@ FORMS = 8
 FEWEST_HIDDEN = 1
 
 
-def patch_count(planes: Sequence[Plane], *, side: int, augmented: bool) -> int:
+def patch_count(planes: Sequence[Plane], *, size: tuple[int, ...], augmented: bool) -> int:
     """Patches side by side in all planes, as the notebook counts them."""
-    count = sum((plane.size[0] // side) * (plane.size[1] // side) for plane in planes)
+    count = sum(
+        math.prod(n // s for n, s in zip(plane.size, size, strict=True)) for plane in planes
+    )
     return count * (FORMS if augmented else 1)
 
 
@@ -39,17 +43,16 @@ class PatchSource:
     """Patches of some planes, normalised."""
 
     def __init__(
-        self, planes: Sequence[Plane], config: N2VConfig, *, side: int, affine: Affine
+        self, planes: Sequence[Plane], config: N2VConfig, *, size: tuple[int, ...], affine: Affine
     ) -> None:
         self._planes, self._config = planes, config
-        self._side, self._affine = side, affine
+        self._size, self._affine = size, affine
         areas = np.array([np.prod(plane.size) for plane in planes], dtype=np.float64)
         self._share = areas / areas.sum()
         self._manipulate = getattr(n2v_utils, f"pm_{config.n2v_manipulator}")(
             config.n2v_neighborhood_radius
         )
-        # The package hides one pixel per box; a box larger than the patch would hide none.
-        self._box = min(round(np.sqrt(100 / config.n2v_perc_pix)), side)
+        self._box = _box(config.n2v_perc_pix, size)
 
     def batches(self, epoch: int, *, count: int) -> Iterator[Batch]:
         """`count` masked batches of an epoch."""
@@ -60,17 +63,17 @@ class PatchSource:
             yield self.hide(self.cut(random, self._config.batch_size))
 
     def cut(self, random: np.random.Generator, count: int) -> Float:
-        """(B, Y, X, 1) random patches, augmented, nothing hidden."""
+        """(B, (Z,) Y, X, 1) random patches, augmented, nothing hidden."""
         return np.stack([self._one(random) for _ in range(count)])
 
     def grid(self, seed: int, *, most: int) -> Float:
-        """(B, Y, X, 1) patches side by side, in an order of the seed, at most `most`."""
-        side = self._side
+        """(B, (Z,) Y, X, 1) patches side by side, in an order of the seed, at most `most`."""
         places = [
-            (number, top, left)
+            (number, corner)
             for number, plane in enumerate(self._planes)
-            for top in range(0, plane.size[0] - side + 1, side)
-            for left in range(0, plane.size[1] - side + 1, side)
+            for corner in product(
+                *(range(0, n - s + 1, s) for n, s in zip(plane.size, self._size, strict=True))
+            )
         ]
         chosen = np.random.default_rng(seed).permutation(len(places))[:most]
         return np.stack([self._at(*places[index]) for index in chosen])
@@ -83,16 +86,17 @@ class PatchSource:
     def hide(self, patches: Float) -> Batch:
         """Replace some pixels of each patch, in place, and keep their values as the target."""
         target = np.zeros((*patches.shape[:-1], 2), np.float32)
-        floats = N2V_DataWrapper.__rand_float_coords2D__(self._box)
-        shape = patches.shape[1:3]
+        ndim, shape = len(self._size), patches.shape[1:-1]
+        floats = getattr(N2V_DataWrapper, f"__rand_float_coords{ndim}D__")(self._box)
+        choose = getattr(N2V_DataWrapper, f"__get_stratified_coords{ndim}D__")
         for patch, wanted in zip(patches, target, strict=True):
-            rows: tuple[list[int], list[int]] = ([], [])
-            while len(rows[0]) < FEWEST_HIDDEN:
-                rows = N2V_DataWrapper.__get_stratified_coords2D__(floats, self._box, shape)
-            values = self._manipulate(patch[..., 0], rows, 2)
-            wanted[(*rows, 0)] = patch[(*rows, 0)]
-            wanted[(*rows, 1)] = 1
-            patch[(*rows, 0)] = values
+            places: tuple[list[int], ...] = ([],) * ndim
+            while len(places[0]) < FEWEST_HIDDEN:
+                places = choose(floats, self._box, shape)
+            values = self._manipulate(patch[..., 0], places, ndim)
+            wanted[(*places, 0)] = patch[(*places, 0)]
+            wanted[(*places, 1)] = 1
+            patch[(*places, 0)] = values
         return patches, target
 
     def _random(self, epoch: int) -> np.random.Generator:
@@ -100,24 +104,31 @@ class PatchSource:
 
     def _one(self, random: np.random.Generator) -> Float:
         number = int(random.choice(len(self._planes), p=self._share))
-        height, width = self._planes[number].size
-        top = int(random.integers(height - self._side + 1))
-        left = int(random.integers(width - self._side + 1))
-        patch = self._at(number, top, left)
+        free = (n - s + 1 for n, s in zip(self._planes[number].size, self._size, strict=True))
+        patch = self._at(number, tuple(int(random.integers(n)) for n in free))
         return augmented(patch, int(random.integers(FORMS))) if self._augments else patch
 
     @property
     def _augments(self) -> bool:
         return self._config.use_data_augmentation
 
-    def _at(self, number: int, top: int, left: int) -> Float:
-        window = (slice(top, top + self._side), slice(left, left + self._side))
-        return np.moveaxis(
-            self._affine.apply(self._planes[number].pixels[(slice(None), *window)]), 0, -1
-        )
+    def _at(self, number: int, corner: tuple[int, ...]) -> Float:
+        window = tuple(slice(start, start + s) for start, s in zip(corner, self._size, strict=True))
+        grey = self._planes[number].pixels[(slice(None), *window)]
+        return np.moveaxis(self._affine.apply(grey), 0, -1)
 
 
 def augmented(patch: Float, form: int) -> Float:
-    """One of eight forms of a (Y, X, 1) patch; form 0 is the patch itself."""
-    turned = np.rot90(patch, form % 4)
-    return turned[::-1] if form >= 4 else turned
+    """One of eight forms of a (…, Y, X, 1) patch, turned in its plane; form 0 is the patch."""
+    turned = np.rot90(patch, form % 4, axes=(-3, -2))
+    return turned[..., ::-1, :, :] if form >= 4 else turned
+
+
+def _box(percent: float, size: tuple[int, ...]) -> int:
+    """Side of the box in which one pixel is hidden: at most as large as the patch is deep.
+
+    The package takes the square root in 3D too, and so hides a hundredth of the voxels that it
+    is asked to hide.
+    """
+    side = round((100 / percent) ** (1 / len(size)))
+    return max(min(side, *size), 1)

@@ -4,23 +4,19 @@ from collections.abc import Mapping, Sequence
 
 from micserve.artifact.build import Citation
 from micserve.artifact.contract import FamilyName
-from micserve.errors import TrainingDataError
 from training.common.config import Preset
-from training.common.flow import DEFAULT_PATCH
-from training.common.images import SMALLEST, Dataset, load_dataset
+from training.common.images import Dataset, load_dataset
 from training.common.learner import Learner, Plan
 from training.common.machine import version_of
+from training.common.patch_plan import DEFAULT_PATCH, patch_size
 from training.n2v.config import PRESETS, N2VConfig
 
 
 class Noise2VoidTrainer:
-    """Noise2Void 2D."""
+    """Noise2Void, 2D or 3D."""
 
     family: FamilyName = "n2v"
-    title = "Noise2Void 2D"
-    ndim = 2
     config = N2VConfig
-    presets: Mapping[str, Preset] = PRESETS
     restore_range = True
     citations: Sequence[Citation] = (
         Citation(
@@ -34,6 +30,11 @@ class Noise2VoidTrainer:
             doi="10.1038/s41467-021-22518-0",
         ),
     )
+
+    def __init__(self, ndim: int = 2) -> None:
+        self.ndim = ndim
+        self.title = f"Noise2Void {ndim}D"
+        self.presets: Mapping[str, Preset] = PRESETS[ndim]
 
     def data(self, config: N2VConfig) -> Dataset:
         return load_dataset(
@@ -58,28 +59,14 @@ class Noise2VoidTrainer:
         """Resolve `auto`, and say what could not be as it was asked."""
         from training.n2v.patches import patch_count  # needs the n2v package
 
-        wished = DEFAULT_PATCH if config.patch_size == "auto" else config.patch_size
-        side = min(wished, *data.smallest)
-        side -= side % config.stride
-        if side < SMALLEST:
-            raise TrainingDataError(
-                f"The patches would have {side} pixels with unet_n_depth {config.unet_n_depth}, "
-                f"and at least {SMALLEST} are needed: use larger images or a smaller unet_n_depth."
-            )
-        notes = []
-        if config.patch_size != "auto" and side != config.patch_size:
-            notes.append(
-                f"patch_size is {side} instead of {config.patch_size}: it must fit into the "
-                f"smallest image or region ({' × '.join(map(str, data.smallest))} pixels) and be a "
-                f"multiple of {config.stride}."
-            )
+        size, notes = patch_size(config, data.smallest)
         steps = config.number_of_steps
         if steps == "auto":
-            patches = patch_count(data.train, side=side, augmented=config.use_data_augmentation)
+            patches = patch_count(data.train, size=size, augmented=config.use_data_augmentation)
             steps = patches // config.batch_size + 1
             if config.auto_steps_limit is not None:
                 steps = min(steps, config.auto_steps_limit)
-        return Plan(config.number_of_epochs, steps, (side, side), tuple(notes))
+        return Plan(config.number_of_epochs, steps, size, notes)
 
     def learner(self, config: N2VConfig, plan: Plan, data: Dataset) -> Learner:
         from training.n2v.network import Noise2VoidLearner
@@ -87,7 +74,7 @@ class Noise2VoidTrainer:
         return Noise2VoidLearner(config, plan, data)
 
     def versions(self) -> Mapping[str, str]:
-        names = ("tensorflow-cpu", "tensorflow", "n2v", "csbdeep", "tf2onnx")
+        names = ("tensorflow-cpu", "tensorflow", "n2v", "csbdeep")
         found = {name: version_of(name) for name in names}
         return {name: number for name, number in found.items() if number != "not installed"}
 
