@@ -62,7 +62,7 @@ class UNet:
     name = "unet"
     title = "U-Net"
     job = "marks what was drawn in its training masks: cells, membranes, nuclei, tissue"
-    outputs: tuple[OutputKind, ...] = ("image",)
+    outputs: tuple[OutputKind, ...] = ("image", "rois", "table", "bundle")
     parameters: type[PredictParameters] = UNetParameters
 
     def work(self, contract: ModelContract, asked: PredictParameters) -> Pixelwise | Objectwise:
@@ -225,9 +225,7 @@ def separated(
     """
     from skimage.measure import label
 
-    components: NDArray[np.int32] = label(  # type: ignore[no-untyped-call]
-        index, background=0, connectivity=index.ndim
-    )
+    components: NDArray[np.int32] = label(index, background=0, connectivity=index.ndim)
     if split == "components" or not components.any():
         return components
     cut = np.zeros_like(components)
@@ -257,13 +255,13 @@ def _at_waists(components: NDArray[np.int32], voxel: tuple[float, ...]) -> NDArr
         distance_transform_edt(components > 0, sampling=voxel).astype(np.float32), 1
     )
     inside = np.where(components > 0, depth, 0)
-    peaks = h_maxima(inside, WAIST)  # type: ignore[no-untyped-call]
-    seeds = label(peaks, connectivity=inside.ndim)  # type: ignore[no-untyped-call]
+    peaks = h_maxima(inside, WAIST)
+    seeds = label(peaks, connectivity=inside.ndim)
     # An object that is too thin to have a deepest point keeps itself as its seed.
     seeded = np.unique(components[seeds > 0])
     lonely = (components > 0) & ~np.isin(components, seeded)
     seeds = np.where(lonely, components + seeds.max(), seeds)
-    cut: NDArray[np.int32] = watershed(  # type: ignore[no-untyped-call]
+    cut: NDArray[np.int32] = watershed(
         -inside, seeds, mask=components > 0, connectivity=inside.ndim
     )
     return cut
