@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from micserve.artifact.build import Citation
 from micserve.artifact.contract import FamilyName, Head
 from micserve.normalize import Normalization
+from micserve.tiling import PadSide
 from training.common.config import Preset, TrainingConfig
 from training.common.images import Dataset
 
@@ -47,6 +48,10 @@ class Exported:
     multiple: tuple[int, ...]
     attachments: Mapping[str, Path] = field(default_factory=dict)
     """Native weights and the like: name in the package to file."""
+    channels: int = 1
+    """That the network takes at once (3 for RGB)."""
+    pad: PadSide = "split"
+    """Where images are padded to a multiple; at their end when the first pixel must stay first."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Of the contract: facts that prediction needs, such as a threshold."""
 

@@ -71,7 +71,12 @@ def pack(
         When the exported network does not do what the trained one did.
     """
     exported = learner.export(folder)
-    halo = measure_halo(exported.onnx, ndim=trainer.ndim, channels=1, multiple=exported.multiple)
+    halo = measure_halo(
+        exported.onnx,
+        ndim=trainer.ndim,
+        channels=exported.channels,
+        multiple=exported.multiple,
+    )
     training = replace(training, halo=halo)
     contract = _contract(trainer, learner, config, data, training, exported)
     grey = _test_image(data, contract)
@@ -152,8 +157,9 @@ def _contract(
             "family": trainer.family,
             "ndim": trainer.ndim,
             "network": Network(
+                channels=exported.channels,
                 heads=exported.heads,
-                tiling=Tiling(halo=training.halo, multiple=exported.multiple),
+                tiling=Tiling(halo=training.halo, multiple=exported.multiple, pad=exported.pad),
             ),
             "normalization": learner.normalization,
             "restore_range": trainer.restore_range,
