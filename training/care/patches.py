@@ -32,7 +32,7 @@ DARK, BRIGHTEST = 0.4, 99.9
 """csbdeep's `no_background_patches`: the middle of a patch must somewhere be brighter than this
 share of the image's 99.9th percentile."""
 
-TRIES = 32
+TRIES = 256
 """After which a dark patch is taken: the image may have nothing brighter."""
 
 VALIDATION_PATCHES = 64

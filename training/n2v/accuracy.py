@@ -11,29 +11,18 @@ import json
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
-from micserve.artifact.package import open_package
-from micserve.backends.onnx import OnnxBackend
 from micserve.codecs import read_image
 from micserve.predict import LoadedModel, predict
 from micserve.qc import RestorationCase, RestorationReport, evaluate_restoration
-from training.common import machine
-from training.common.config import assemble
-from training.common.flow import effective
-from training.common.loop import fit
-from training.common.package import pack
-from training.common.progress import Display
-from training.common.report import Training
-from training.common.state import RunFolder
-from training.common.stopping import stop_on_signals
+from training.common.degraded import demo_stacks
+from training.common.trial import trial
 from training.n2v.trainer import Noise2VoidTrainer
 
 SHORT_BATCH_NORM = {
@@ -54,6 +43,8 @@ class Experiment:
     test: tuple[tuple[str, str], ...]
     """(noisy, ground truth)."""
     parameters: Mapping[str, Any]
+    ndim: Literal[2, 3] = 2
+    """In 3D, StarDist's demo stacks are degraded; they need no names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +54,12 @@ class Outcome:
     """Of training: building the network and all epochs."""
 
 
-class Unrecorded:
-    """A `Run` that nobody reads."""
-
-    id = "accuracy"
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None: ...
-
-    def log_progress(self, fraction: float, phase: str, seconds_left: float | None) -> None: ...
-
-    def log_file(self, path: Path, folder: str = "") -> None: ...
-
-    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None: ...
+MEASURES = {
+    "spots": ("snr_db",),
+    "spots-batch-norm": ("snr_db",),
+    "demo3d": ("scale_invariant_psnr_db", "ssim"),
+}
+"""What is printed of an experiment; of the others, the scale-invariant PSNR."""
 
 
 def experiments() -> dict[str, Experiment]:
@@ -91,6 +76,9 @@ def experiments() -> dict[str, Experiment]:
             "spots of the slides, 75 steps with batch norm", **slides, parameters=SHORT_BATCH_NORM
         ),
     }
+    found["demo3d"] = Experiment(
+        "degraded demo stacks, quick", (), (), parameters={"preset": "quick"}, ndim=3
+    )
     for channel in (0, 1, 2):
         pairs = {
             field: (
@@ -114,60 +102,32 @@ def measure(experiment: Experiment, images: Path, console: Console) -> Outcome:
         folder = Path(scratch)
         data = folder / "data"
         data.mkdir()
-        for name in experiment.train:
-            (data / Path(name).name).symlink_to((images / name).absolute())
-        package, seconds = _train(experiment, data, folder, console)
-        opened = open_package(package, into=folder / "opened")
-        model = LoadedModel(opened.contract, OnnxBackend(opened.onnx, provider="cpu"))
-        cases = [_case(model, images / noisy, images / truth) for noisy, truth in experiment.test]
-        return Outcome(evaluate_restoration(cases), seconds)
+        train, test = _files(experiment, images, folder)
+        for path in train:
+            (data / path.name).symlink_to(path.absolute())
+        asked = {**experiment.parameters, "ndim": experiment.ndim, "data": data}
+        with trial(Noise2VoidTrainer(experiment.ndim), asked, console=console) as found:
+            cases = [_case(found.model, noisy, truth) for noisy, truth in test]
+            return Outcome(evaluate_restoration(cases), found.seconds)
+
+
+def _files(
+    experiment: Experiment, images: Path, scratch: Path
+) -> tuple[list[Path], list[tuple[Path, Path]]]:
+    """What to learn from, and (noisy, ground truth) to judge."""
+    if experiment.ndim == 3:
+        train, test = demo_stacks(images, scratch)
+        return [noisy for noisy, _ in train], test
+    return (
+        [images / name for name in experiment.train],
+        [(images / noisy, images / truth) for noisy, truth in experiment.test],
+    )
 
 
 def _case(model: LoadedModel, noisy: Path, truth: Path) -> RestorationCase:
     source, target = read_image(noisy), read_image(truth)
     restored = predict(source, model, model.family.parameters()).image
     return RestorationCase(noisy.name, restored.data, target.data, source.data)
-
-
-def _train(
-    experiment: Experiment, data: Path, folder: Path, console: Console
-) -> tuple[Path, float]:
-    trainer = Noise2VoidTrainer()
-    flags = {**experiment.parameters, "data": data, "name": "accuracy"}
-    asked = assemble(trainer.config, trainer.presets, flags=flags)
-    config = asked.config
-    dataset = trainer.data(config)
-    plan = trainer.plan(config, dataset)
-    run = RunFolder(folder, Unrecorded.id)
-    run.path.mkdir(parents=True)
-    started = time.monotonic()
-    learner = trainer.learner(config, plan, dataset)
-    with (
-        stop_on_signals() as stop,
-        Display(epochs=plan.epochs, steps=plan.steps, done=0, console=console) as display,
-    ):
-        history = fit(learner, plan, folder=run, run=Unrecorded(), display=display, stop=stop)
-    seconds = time.monotonic() - started
-    learner.load_weights(run.best())
-    training = Training(
-        title=trainer.title,
-        name=config.name,
-        run_id=Unrecorded.id,
-        finished=datetime.now(UTC),
-        preset=asked.preset,
-        requested={},
-        effective=effective(config, plan),
-        notes=plan.notes,
-        manifest=dataset.manifest,
-        history=history,
-        weights=config.weights,
-        hardware=machine.hardware(learner.device),
-        versions=machine.versions(trainer.versions()),
-        methods="",
-        citations=trainer.citations,
-        halo=None,
-    )
-    return pack(trainer, learner, config, dataset, training, folder=folder).path, seconds
 
 
 def numbers(outcome: Outcome) -> dict[str, Any]:
@@ -180,6 +140,7 @@ def numbers(outcome: Outcome) -> dict[str, Any]:
                 key: {
                     "snr_db": found.whole.snr_db,
                     "scale_invariant_psnr_db": found.whole.scale_invariant_psnr_db,
+                    "ssim": found.whole.ssim,
                 }
                 for key, found in image.results.items()
             }
@@ -190,9 +151,11 @@ def numbers(outcome: Outcome) -> dict[str, Any]:
 
 def table(found: Mapping[str, Any], measure_key: str) -> str:
     """As the document has it."""
+    decimals = 3 if measure_key == "ssim" else 2
     rows = [f"| image | noisy | {found['gaussian']} | N2V |", "|---|---|---|---|"]
     for name, methods in found["images"].items():
-        values = [f"{methods[key][measure_key]:.2f}" for key in ("input", "gaussian", "prediction")]
+        keys = ("input", "gaussian", "prediction")
+        values = [f"{methods[key][measure_key]:.{decimals}f}" for key in keys]
         rows.append(f"| {name} | {' | '.join(values)} |")
     return "\n".join(rows)
 
@@ -211,9 +174,9 @@ def main(arguments: Sequence[str]) -> int:
     for name in asked.names:
         found = numbers(measure(known[name], asked.images, console))
         results[name] = found
-        key = "scale_invariant_psnr_db" if name.startswith("w2s") else "snr_db"
-        title = f"{known[name].title}: {key}, trained in {found['seconds']:.0f} s"
-        sys.stdout.write(f"\n{title}\n\n{table(found, key)}\n")
+        for key in MEASURES.get(name, ("scale_invariant_psnr_db",)):
+            title = f"{known[name].title}: {key}, trained in {found['seconds']:.0f} s"
+            sys.stdout.write(f"\n{title}\n\n{table(found, key)}\n")
         sys.stdout.flush()
     if asked.json:
         asked.json.write_text(json.dumps(results, indent=1), encoding="utf-8")

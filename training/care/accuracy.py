@@ -1,0 +1,121 @@
+"""Measure what CARE reaches on images with a ground truth: its tables of docs/accuracy.md.
+
+    python -m training.care.accuracy --images ../shared/data 2d 3d
+
+Each experiment trains, packs the model as the trainer does, and predicts with the
+packed ONNX network as the service does. Nothing is published.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from micserve.codecs import read_image
+from micserve.predict import LoadedModel, predict
+from micserve.qc import RestorationCase, RestorationReport, evaluate_restoration
+from training.care.trainer import CareTrainer
+from training.common.degraded import demo_stacks
+from training.common.trial import trial
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """(noisy, clean) files; `train` and `test` have none in common."""
+
+    train: Sequence[tuple[Path, Path]]
+    test: Sequence[tuple[Path, Path]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one experiment gave."""
+
+    report: RestorationReport
+    seconds: float
+    """Of training."""
+
+
+def w2s(images: Path) -> Pairs:
+    """Fields 1 to 5 of all three channels to learn from, 6 to 8 to judge."""
+    found = [
+        (path, images / "w2s" / "clean_avg400" / path.name)
+        for path in sorted((images / "w2s" / "noisy_avg1").glob("00[1-8]_*.tif"))
+    ]
+    learnt = [pair for pair in found if int(pair[0].name[:3]) <= 5]
+    return Pairs(learnt, [pair for pair in found if pair not in learnt])
+
+
+def stacks(images: Path, scratch: Path) -> Pairs:
+    """StarDist's demo stacks, degraded: four to learn from, two to judge."""
+    train, test = demo_stacks(images, scratch)
+    return Pairs(train, test)
+
+
+PARAMETERS: Mapping[int, Mapping[str, Any]] = {
+    2: {"preset": "quick", "number_of_epochs": 12, "number_of_steps": 50},
+    3: {"preset": "quick"},
+}
+
+
+def measure(ndim: int, pairs: Pairs, scratch: Path, console: Console) -> Outcome:
+    """Train, pack, predict, compare."""
+    for kind, number in (("noisy", 0), ("clean", 1)):
+        folder = scratch / "data" / kind
+        folder.mkdir(parents=True)
+        for pair in pairs.train:
+            (folder / pair[number].name).symlink_to(pair[number].absolute())
+    asked = {**PARAMETERS[ndim], "ndim": ndim, "data": scratch / "data"}
+    with trial(CareTrainer(ndim), asked, console=console) as found:
+        cases = [case(found.model, noisy, clean) for noisy, clean in pairs.test]
+        return Outcome(evaluate_restoration(cases), found.seconds)
+
+
+def case(model: LoadedModel, noisy: Path, clean: Path) -> RestorationCase:
+    source, target = read_image(noisy), read_image(clean)
+    restored = predict(source, model, model.family.parameters()).image
+    return RestorationCase(noisy.name, restored.data, target.data, source.data)
+
+
+def table(outcome: Outcome) -> str:
+    """As the document has it: scale-invariant PSNR in dB, and SSIM."""
+    best = next(m.label for m in outcome.report.methods if m.key == "gaussian")
+    keys = ("input", "gaussian", "prediction")
+    rows = [
+        f"Trained in {outcome.seconds:.0f} s.",
+        "",
+        f"| image | PSNR: noisy | {best} | CARE | SSIM: noisy | {best} | CARE |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for image in outcome.report.images:
+        found = [image.results[key].whole for key in keys]
+        psnr = [f"{whole.scale_invariant_psnr_db:.2f}" for whole in found]
+        ssim = [f"{whole.ssim:.3f}" for whole in found]
+        rows.append(f"| {image.name} | {' | '.join([*psnr, *ssim])} |")
+    return "\n".join(rows)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.care.accuracy", description=__doc__)
+    parser.add_argument("--images", type=Path, required=True, help="folder with the test images")
+    parser.add_argument("names", nargs="+", choices=("2d", "3d"))
+    asked = parser.parse_args(arguments)
+    for name in asked.names:
+        with tempfile.TemporaryDirectory() as folder:
+            scratch = Path(folder)
+            pairs = w2s(asked.images) if name == "2d" else stacks(asked.images, scratch)
+            outcome = measure(int(name[0]), pairs, scratch, Console(stderr=True))
+        sys.stdout.write(f"\nCARE {name.upper()}. {table(outcome)}\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.exit(main(sys.argv[1:]))
