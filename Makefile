@@ -2,11 +2,18 @@
 #
 #   make demo       everything once, end to end        make up / down   start, stop
 #   make train-n2v DATA=folder NAME=n2v-mine           make test / lint / bench
+#   (also train-care, train-stardist, train-unet, train-fnet)
 #
-# Settings: PRESET, RESUME, ARGS (more trainer flags), MICSERVE_HOME (default ./var).
+# Settings: PRESET, NDIM, RESUME, ARGS (more trainer flags), MICSERVE_HOME (default ./var).
 
 PYTHON ?= python3.11
-FAMILIES := n2v
+FAMILIES := n2v care stardist unet fnet
+STACKS := n2v tf torch
+STACK_n2v := n2v
+STACK_care := tf
+STACK_stardist := tf
+STACK_unet := torch
+STACK_fnet := torch
 
 export MICSERVE_HOME ?= $(CURDIR)/var
 export MICSERVE_REGISTRY_PORT ?= 8010
@@ -17,22 +24,21 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := true
 
 SERVE := .venvs/serve
-TRAIN = .venvs/$*
 
-.PHONY: help demo up down status test test-quick lint bench clean setup $(FAMILIES:%=train-%) $(FAMILIES:%=setup-%)
+.PHONY: help demo up down status test test-quick lint bench clean setup $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
 
 help:
-	@sed -n '3,6s/^# \{0,1\}//p' Makefile
+	@sed -n '3,8s/^# \{0,1\}//p' Makefile
 
 # --- environments: one for serving and tests, one per training stack --------------------------
 setup: $(SERVE)/.ready
-$(FAMILIES:%=setup-%): setup-%: .venvs/%/.ready
+$(STACKS:%=setup-%): setup-%: .venvs/%/.ready
 
 $(SERVE)/.ready: containers/requirements/serve.txt containers/requirements/dev.txt pyproject.toml
 	@sh containers/venv.sh $(PYTHON) $(SERVE) containers/requirements/serve.txt containers/requirements/dev.txt
 
-.venvs/n2v/.ready: training/n2v/requirements.txt pyproject.toml
-	@sh containers/venv.sh $(PYTHON) .venvs/n2v training/n2v/requirements.txt
+$(STACKS:%=.venvs/%/.ready): .venvs/%/.ready: training/requirements-%.txt pyproject.toml
+	@sh containers/venv.sh $(PYTHON) .venvs/$* training/requirements-$*.txt
 
 # --- running ------------------------------------------------------------------------------------
 up: $(SERVE)/.ready
@@ -44,17 +50,18 @@ down:
 status: $(SERVE)/.ready
 	@$(SERVE)/bin/python -m services.local status
 
-$(FAMILIES:%=train-%): train-%: .venvs/%/.ready $(SERVE)/.ready
+.SECONDEXPANSION:
+$(FAMILIES:%=train-%): train-%: $$(SERVE)/.ready .venvs/$$(STACK_$$*)/.ready
 	@$(SERVE)/bin/python -m services.local up --quiet
-	@$(TRAIN)/bin/python -m training.$* $(if $(DATA),--data "$(DATA)") $(if $(NAME),--name "$(NAME)") \
-	    $(if $(PRESET),--preset $(PRESET)) $(if $(RESUME),--resume $(RESUME)) $(ARGS)
+	@.venvs/$(STACK_$*)/bin/python -m training.$* $(if $(DATA),--data "$(DATA)") $(if $(NAME),--name "$(NAME)") \
+	    $(if $(NDIM),--ndim $(NDIM)) $(if $(PRESET),--preset $(PRESET)) $(if $(RESUME),--resume $(RESUME)) $(ARGS)
 
 demo:
 	@$(MAKE) --no-print-directory -j2 setup setup-n2v
 	@sh services/local/demo.sh
 
 # --- checks -------------------------------------------------------------------------------------
-test: $(SERVE)/.ready .venvs/n2v/.ready
+test: $(SERVE)/.ready $(STACKS:%=.venvs/%/.ready)
 	@$(SERVE)/bin/python -m pytest $(ARGS)
 
 test-quick: $(SERVE)/.ready
