@@ -121,7 +121,7 @@ CASES = {
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with csbdeep's networks and its predictions for `CASES`."""
     if not PEER.is_file():
-        pytest.skip("the environment of csbdeep is not there: make setup-care")
+        pytest.skip("the environment of csbdeep is not there: make setup-tf")
     folder = tmp_path_factory.mktemp("csbdeep")
     asked = []
     for number, (axes, shape, probabilistic, depth, kernel) in enumerate(CASES.values()):
