@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from micserve.errors import ParameterError
 from training.common.command import parse
 from training.common.config import assemble
-from training.n2v.config import PRESETS, N2VConfig
+from training.n2v.config import PRESETS as BY_DIMENSIONS
+from training.n2v.config import N2VConfig
 
+PRESETS = BY_DIMENSIONS[2]
 NEEDED = {"data": "folder", "name": "n2v-mine"}
 
 
 def asked(flags: dict[str, object], file: Path | None = None):
-    return assemble(N2VConfig, PRESETS[2], flags={**NEEDED, **flags}, file=file)
+    return assemble(N2VConfig, PRESETS, flags={**NEEDED, **flags}, file=file)
 
 
 def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path):
@@ -60,7 +62,7 @@ def test_everything_out_of_range_is_said_at_once():
 
 def test_a_missing_folder_and_name_are_asked_for():
     with pytest.raises(ParameterError, match=r"--data.*--name"):
-        assemble(N2VConfig, PRESETS[2], flags={})
+        assemble(N2VConfig, PRESETS, flags={})
 
 
 @pytest.mark.parametrize("preset", PRESETS)
