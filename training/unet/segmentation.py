@@ -1,6 +1,6 @@
 """What U-Net learns from a mask: the `Task` of the shared torch learner."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,9 @@ from training.torch_loop.network import Shape, UNet, total_stride
 from training.torch_loop.task import Example, Float
 from training.unet.classes import balanced_weights, classes_of
 from training.unet.config import UNetConfig
+from training.unet.threshold import best_threshold
 
 HEAD = "probability"
-
-THRESHOLDS = np.linspace(0.05, 0.95, 91)
-DEFAULT_THRESHOLD = 0.5
 
 MEASURED_PIXELS = 1 << 20
 """Of one validation frame, in its middle; the threshold is not better for more."""
@@ -124,34 +122,6 @@ def dice_loss(output: Tensor, target: Tensor) -> Tensor:
     both = (answers * truths).sum(dim=axes)
     either = answers.sum(dim=axes) + truths.sum(dim=axes)
     return 1 - ((2 * both + SMOOTH) / (either + SMOOTH)).mean()
-
-
-def best_threshold(answers: Iterator[tuple[Float, Float]] | Sequence[tuple[Float, Float]]) -> float:
-    """Where object and truth overlap best (intersection over union of all frames together).
-
-    Of equally good ones the middle, so that a sure network gets a threshold far from both ends.
-    """
-    both = np.zeros(len(THRESHOLDS))
-    either = np.zeros(len(THRESHOLDS))
-    for probability, truth in answers:
-        objects = truth > 0
-        # Counted once per pixel: how many thresholds it passes.
-        passed = np.searchsorted(THRESHOLDS, probability, side="left")
-        inside = _passing(passed[objects])
-        outside = _passing(passed[~objects])
-        both += inside
-        either += objects.sum() + outside
-    if not either.any() or not both.any():
-        return DEFAULT_THRESHOLD
-    overlap = both / np.maximum(either, 1)
-    good = np.flatnonzero(overlap >= overlap.max() - 1e-9)
-    return round(float(THRESHOLDS[good[len(good) // 2]]), 2)
-
-
-def _passing(passed: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """For each threshold, how many pixels are above it."""
-    counts = np.bincount(passed, minlength=len(THRESHOLDS) + 1)
-    return counts[::-1].cumsum()[::-1][1:]
 
 
 def _middle(size: tuple[int, ...]) -> tuple[slice, ...]:
