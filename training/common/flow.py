@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 CANDIDATE = "candidate"
 """The alias that moves to a version that was just trained and verified."""
 
-FOLDERS = {"data", "target"}
-"""Parameters that name folders."""
+PLACES = {"data", "target", "from_model"}
+"""Parameters that may name a place on this computer."""
 
 DEFAULT_PATCH = 64
 """Pixels; what `auto` wishes for."""
@@ -318,9 +318,9 @@ def effective(config: TrainingConfig, plan: Plan) -> dict[str, Any]:
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON has them; folders by their names, since models travel and paths do not."""
+    """As JSON has them; places by their last name, since models travel and paths do not."""
     return {
-        name: Path(value).name if name in FOLDERS and value is not None else value
+        name: Path(value).name if name in PLACES and value is not None else value
         for name, value in values.items()
     }
 
