@@ -1,0 +1,1 @@
+"""StarDist: objects learnt from labels. Needs the environment of its requirements."""
