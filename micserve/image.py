@@ -15,7 +15,7 @@ from micserve.errors import AxesError
 Pixels = NDArray[Any]
 
 IMAGE_AXES = "TZCYXS"
-"""Time, depth, channel, height, width, samples (RGB); always in this order, X and Y always there."""
+"""Time, depth, channel, height, width, samples (RGB): in this order, X and Y always there."""
 
 
 @dataclass(frozen=True, slots=True)

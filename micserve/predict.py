@@ -76,13 +76,24 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameObjects:
+    """The objects of one frame, with what is needed to outline and measure them."""
+
+    objects: Objects
+    labels: NDArray[Any]
+    """(Y, X) or (Z, Y, X), part of the result."""
+    grey: NDArray[Any]
+    """(C, Y, X) or (C, Z, Y, X), the frame as it was sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What a model made of an image."""
 
     image: Image
     """Pixels, or labels."""
-    objects: tuple[Objects, ...] = ()
-    """Per frame, in the order of the image's frames; empty for families that find none."""
+    frames: tuple[FrameObjects, ...] = ()
+    """In the order of the image's frames; empty for work that finds no objects."""
 
 
 def predict(
@@ -218,11 +229,14 @@ class _Run:
                     sink.take(tile, heads)
                 self.watch.progress((number + fraction) / len(self.plan))
             with self.watch.stage("postprocess"):
-                drawings.append((sink.close(), place))
-        largest = max(drawing.largest_label for drawing, _ in drawings)
+                drawings.append((sink.close(self.watch.cancelled), frame, place))
+        largest = max(drawing.largest_label for drawing, *_ in drawings)
         output = self.open_output(self.plan.shape, self.plan.axes, label_dtype(largest))
         with self.watch.stage("postprocess"):
-            found = tuple(drawing.paint(output[place]) for drawing, place in drawings)
+            found = tuple(
+                FrameObjects(drawing.paint(output[place]), output[place], frame)
+                for drawing, frame, place in drawings
+            )
         extent = (0, max(largest, 1))
         return Prediction(self._described(output, self.plan.axes, 1, extent, grey=False), found)
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PadSide = Literal["split", "end"]
-"""Where pixels are added to reach a multiple of the stride: half on each side (csbdeep) or after."""
+"""Where pixels are added to reach a multiple of the stride: on both sides (csbdeep) or after."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ A family is a value without state. It says which parameters a prediction takes
 and which of the two its work is. Running the tiles is `micserve.predict`'s.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -80,8 +80,14 @@ class FrameSink(Protocol):
 
     def take(self, tile: Tile, heads: Heads) -> None: ...
 
-    def close(self) -> Drawing:
-        """All tiles were taken."""
+    def close(self, cancelled: Callable[[], bool]) -> Drawing:
+        """All tiles were taken.
+
+        Raises
+        ------
+        CancelledError
+            When `cancelled()` became true.
+        """
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ References
 .. [1] Falk et al. 2019, doi:10.1038/s41592-018-0261-2.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -190,7 +191,7 @@ class LabelSink:
         self._index[target] = self._how.classes.index(heads)[part]
         self._certainty[target] = self._how.classes.certainty(heads)[part]
 
-    def close(self) -> "DrawnLabels":
+    def close(self, cancelled: Callable[[], bool] = lambda: False) -> "DrawnLabels":
         labels = separated(self._index, split=self._how.split, voxel=self._how.voxel)
         labels, count = without_small(labels, self._how.min_size)
         objects = _measured(labels, self._certainty, count, self._position)

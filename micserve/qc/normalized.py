@@ -149,7 +149,7 @@ def plane_maps(test: Plane, target: Plane, on: Scale) -> tuple[Maps, NormalizedS
     x, g = on.of_test(test), on.of_target(target)
     error = np.abs(g - x)
     if ssim_fits((target.shape[0], target.shape[1])):
-        mean, full = structural_similarity(  # type: ignore[no-untyped-call]
+        mean, full = structural_similarity(
             g,
             x,
             data_range=1.0,

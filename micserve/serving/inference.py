@@ -4,21 +4,16 @@ Plain Python that knows settings, models, files and pixels, and no HTTP. All
 methods but `start` and `stop` may be called from many threads.
 """
 
-import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from micserve.codecs import Limits, create_tiff, finish_tiff, image_to_bytes, read_image
+from micserve.codecs import Limits, read_image
 from micserve.errors import ModelNotFoundError
 from micserve.families import FAMILIES, OutputKind, PredictParameters
-from micserve.image import Image
 from micserve.predict import LoadedModel, Watch, predict
 from micserve.registry import ModelRef, ModelVersion, Registry, open_registry
 from micserve.serving.cautions import cautions
@@ -27,6 +22,7 @@ from micserve.serving.loading import PackageLoader
 from micserve.serving.metrics import Metrics
 from micserve.serving.models import ModelPool
 from micserve.serving.parameters import read_output, read_parameters
+from micserve.serving.results import PixelOutput
 from micserve.serving.settings import ServiceSettings
 from micserve.serving.watcher import Watcher
 
@@ -182,7 +178,7 @@ class InferenceService:
         with watch.stage("decode"):
             image = read_image(source, limits=self._limits, name="The image")
         with self._pool.lease(order.version) as model:
-            output = _Output(folder / "result.tif", self.settings.spool_bytes, like=image)
+            output = PixelOutput(folder / "result.tif", self.settings.spool_bytes, like=image)
             result = predict(
                 image,
                 model,
@@ -190,14 +186,14 @@ class InferenceService:
                 open_output=output.open,
                 max_tile_pixels=self.settings.tile_pixels,
                 watch=watch,
-            ).image
+            )
         with watch.stage("encode"):
-            content, size = output.close(result)
+            file = output.encode(order.output, result)
         return Answer(
-            content=content,
-            size=size,
-            media_type="image/tiff",
-            filename=f"{model.contract.name}.tif",
+            content=file.content,
+            size=file.size,
+            media_type=file.media_type,
+            filename=model.contract.name + file.ending,
             model=model,
             pixels=int(image.data.size),
             warnings=image.notes + cautions(image, model.contract),
@@ -210,26 +206,3 @@ class InferenceService:
         self.metrics.pixels.labels(*labels).inc(answer.pixels)
         for stage, seconds in answer.seconds.items():
             self.metrics.stage_seconds.labels(*labels, stage).observe(seconds)
-
-
-class _Output:
-    """Where the result's pixels go: memory when they are few, else a file that is mapped."""
-
-    def __init__(self, path: Path, spool_bytes: int, *, like: Image) -> None:
-        self._path, self._spool_bytes, self._like = path, spool_bytes, like
-
-    def open(self, shape: tuple[int, ...], axes: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-        if math.prod(shape) * dtype.itemsize <= self._spool_bytes:
-            return np.empty(shape, dtype)
-        return create_tiff(self._path, shape=shape, axes=axes, dtype=dtype, like=self._like)
-
-    def close(self, result: Image) -> tuple[bytes | BinaryIO, int]:
-        """The finished file and its size; one on disk has no name any more."""
-        if not self._path.exists():
-            content = image_to_bytes(result)
-            return content, len(content)
-        # As a plain array: a map would be written to the disk first, for a file that is not kept.
-        finish_tiff(self._path, result.with_data(np.asarray(result.data)))
-        file = self._path.open("rb")
-        self._path.unlink()
-        return file, os.fstat(file.fileno()).st_size
