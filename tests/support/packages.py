@@ -11,6 +11,7 @@ from micserve.artifact.build import Author, Card, Citation, build_package
 from micserve.artifact.contract import Head, ModelContract, Network, Tiling
 from micserve.artifact.halo import measure_halo
 from micserve.normalize import FixedZeroMeanUnitVariance, Normalization, fit
+from micserve.tiling import PadSide
 from tests.support.networks import small_unet
 
 GREY = FixedZeroMeanUnitVariance(mean=(100.0,), std=(20.0,))
@@ -54,6 +55,7 @@ def small_package(
     halo: tuple[int, ...] | str | None = "measured",
     normalization: Normalization = GREY,
     restore_range: bool = True,
+    pad: PadSide = "split",
     changes: Mapping[str, Any] | None = None,
     **build: Any,
 ) -> Path:
@@ -64,7 +66,7 @@ def small_package(
     halo
         What the contract states; measured unless told.
     changes
-        Further fields of the contract.
+        Further fields of the contract, or others than those above.
     build
         Further arguments of `build_package`.
     """
@@ -72,21 +74,21 @@ def small_package(
     strides = (multiple,) * ndim
     if halo == "measured":
         halo = measure_halo(onnx, ndim=ndim, channels=1, multiple=strides)
-    contract = ModelContract(
-        name=name,
-        family="n2v",
-        ndim=ndim,
-        network=Network(
+    facts = {
+        "name": name,
+        "family": "n2v",
+        "ndim": ndim,
+        "network": Network(
             heads=tuple(
                 Head(name=head, channels=channels, stride=(stride,) * ndim)
                 for head, channels in (heads or {"output": 1}).items()
             ),
-            tiling=Tiling(halo=halo, multiple=strides),
+            tiling=Tiling(halo=halo, multiple=strides, pad=pad),
         ),
-        normalization=normalization,
-        restore_range=restore_range,
-        **(changes or {}),
-    )
+        "normalization": normalization,
+        "restore_range": restore_range,
+    }
+    contract = ModelContract.model_validate(facts | dict(changes or {}))
     size = 2 * max(halo or (0,)) + 4 * multiple
     spots = np.random.default_rng(seed).normal(100, 20, (1, 1) + (size,) * ndim)
     grey = np.clip(spots, 0, 255).astype(np.uint8)

@@ -90,13 +90,18 @@ class Program:
 
 
 def n2v_service(home: Path, registry: str, **settings: str) -> Program:
+    return family_service("n2v", home, registry, **settings)
+
+
+def family_service(family: str, home: Path, registry: str, **settings: str) -> Program:
     port = free_port()
     command = (
         str(Path(sys.executable).parent / "bentoml"),
-        *("serve", "services.n2v.service:N2VService"),
+        *("serve", f"services.{family}.service"),
         *("--host", "127.0.0.1", "--port", str(port)),
     )
-    return Program(command, _environment(home, registry, settings), port, home / f"n2v-{port}.log")
+    log = home / f"{family}-{port}.log"
+    return Program(command, _environment(home, registry, settings), port, log)
 
 
 def gateway(home: Path, registry: str, *, n2v: str, **settings: str) -> Program:
