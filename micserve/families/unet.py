@@ -28,6 +28,9 @@ DEFAULT_THRESHOLD = 0.5
 OBJECT_GREY = 255
 """Of a black and white mask, as ImageJ makes them."""
 
+WAIST = 0.75
+"""Pixels by which a waist must be thinner (on either side) than what it joins."""
+
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 Split = Literal["components", "watershed"]
 
@@ -266,10 +269,6 @@ def _at_waists(components: NDArray[np.int32], voxel: tuple[float, ...]) -> NDArr
         -inside, seeds, mask=components > 0, connectivity=inside.ndim
     )
     return cut
-
-
-WAIST = 0.75
-"""Pixels by which a waist must be thinner (on either side) than what it joins."""
 
 
 def _measured(
