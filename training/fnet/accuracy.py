@@ -43,7 +43,7 @@ Predicted = Callable[[Float], Float]
 
 PLANES = (2, 5, 8)
 LEARNT_ROWS, JUDGED_ROWS = slice(0, 448), slice(512, 640)
-WINDOWS = (1.0, 2.0, 4.0, 8.0)
+WINDOWS = (1.0, 2.0, 4.0, 8.0, 12.0, 16.0)
 """Standard deviation in pixels."""
 BLUR = 2.0
 """Voxels, of the made stain."""
