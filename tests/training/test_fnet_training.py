@@ -1,0 +1,60 @@
+"""The fnet trainer as people run it: its answer has the grey values of the stain."""
+
+import numpy as np
+import pytest
+import tifffile
+from scipy.ndimage import gaussian_filter
+
+from micserve.artifact.package import open_package
+from micserve.backends.onnx import OnnxBackend
+from micserve.families.base import RestorationParameters
+from micserve.image import Image
+from micserve.predict import LoadedModel, predict
+from micserve.registry import ModelRef, RegistrySettings, open_registry
+from tests.support.trainers import TrainerProgram, python_of
+
+TINY = {
+    "preset": "quick",
+    "number_of_epochs": 3,
+    "number_of_steps": 8,
+    "patch_size": 32,
+    "batch_size": 4,
+    "first_filters": 4,
+    "pooling_steps": 2,
+}
+STAIN_MEAN = 30_000
+
+
+def field(seed, shape):
+    """A dim transmitted light image, and a bright stain that follows it."""
+    random = np.random.default_rng(seed)
+    structure = gaussian_filter(random.normal(size=shape), 2)
+    structure /= structure.std()
+    image = 500 + 20 * structure + random.normal(0, 4, shape)
+    return image.astype(np.uint16), (STAIN_MEAN + 3000 * structure).astype(np.uint16)
+
+
+@pytest.mark.parametrize(("ndim", "shape"), [(2, (72, 80)), (3, (6, 40, 40))])
+def test_a_stain_is_predicted_in_its_own_grey_values(ndim, shape, tmp_path, registry_server):
+    trainer = TrainerProgram("fnet", python_of("torch"), tmp_path / "home", registry_server)
+    for number in range(3):
+        for folder, pixels in zip(("images", "target"), field(number, shape), strict=True):
+            (tmp_path / "data" / folder).mkdir(exist_ok=True, parents=True)
+            path = tmp_path / "data" / folder / f"{number}.tif"
+            tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "ZYX"[-ndim:]})
+    status, output = trainer.run(data=tmp_path / "data", name=trainer.name, ndim=ndim, **TINY)
+    assert status == 0, output
+
+    settings = RegistrySettings(cache=tmp_path / "cache")
+    registry = open_registry(registry_server.url, settings=settings)
+    version = registry.resolve(ModelRef.parse(f"{trainer.name}@candidate"))
+    assert version.verification.passed
+    assert (version.family, version.ndim) == ("fnet", ndim)
+    package = open_package(registry.fetch(version))
+    model = LoadedModel(package.contract, OnnxBackend(package.onnx, provider="cpu"))
+    image, stain = field(9, shape)
+    answer = predict(Image(image, "ZYX"[-ndim:]), model, RestorationParameters()).image.data
+    assert answer.shape == shape
+    # A few steps do not learn a stain, but the scale is the network's from the start.
+    assert abs(answer.mean() - stain.mean()) < STAIN_MEAN / 3
+    assert np.corrcoef(answer.ravel(), stain.ravel())[0, 1] > 0.2
