@@ -59,7 +59,14 @@ def stacks(images: Path, scratch: Path) -> Pairs:
 
 
 PARAMETERS: Mapping[int, Mapping[str, Any]] = {
-    2: {"preset": "quick", "number_of_epochs": 12, "number_of_steps": 50},
+    2: {
+        "preset": "quick",
+        "number_of_epochs": 12,
+        "number_of_steps": 50,
+        "probabilistic": False,
+        "train_loss": "mse",
+        "unet_residual": False,
+    },
     3: {"preset": "quick"},
 }
 

@@ -11,9 +11,9 @@ and the rows between are seen by neither.
 predict is their drawn nuclei, blurred as a microscope would. It shows that stacks
 go through, and how much better than the image itself the answer is.
 
-Pearson's r needs no intensity scale. It stands beside that of the image itself and of
-its local contrast (standard deviation within a Gaussian window), with the window that
-is best on the training images.
+Pearson's r needs no intensity scale. It stands beside that of the image itself, of the
+image blurred, and of its local contrast (standard deviation within a Gaussian window),
+each with the sigma that is best on the training images.
 """
 
 import argparse
@@ -121,9 +121,11 @@ def measure(experiment: Experiment, images: Path, console: Console) -> list[str]
             rows = [_row(experiment, named, judged, _network(found.model, experiment.ndim))]
     flat = [planes for pair in learnt for planes in _frames(pair, experiment.ndim)]
     window = max(WINDOWS, key=lambda sigma: abs(_mean_r(flat, _contrast(sigma))))
+    blur = max(WINDOWS, key=lambda sigma: abs(_mean_r(flat, _blurred(sigma))))
     return [
         *rows,
         _row(experiment, "the image itself", judged, lambda image: image),
+        _row(experiment, f"the image blurred, sigma {blur:g}", judged, _blurred(blur)),
         _row(experiment, f"local contrast, sigma {window:g}", judged, _contrast(window)),
     ]
 
@@ -146,6 +148,13 @@ def _contrast(sigma: float) -> Predicted:
         values = pixels.astype(np.float32)
         mean = gaussian_filter(values, sigma)
         return np.sqrt(np.maximum(gaussian_filter(np.square(values), sigma) - mean**2, 0))
+
+    return predicted
+
+
+def _blurred(sigma: float) -> Predicted:
+    def predicted(pixels: Float) -> Float:
+        return np.asarray(gaussian_filter(pixels.astype(np.float32), sigma))
 
     return predicted
 
