@@ -173,7 +173,7 @@ class TorchLearner:
     def run(self, batch: Float) -> Mapping[str, Float]:
         """(B, C, (Z,) Y, X) in network units through torch, in 32 bit."""
         network = self._task.answering(self._network).eval()
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             answer = network(torch.from_numpy(np.ascontiguousarray(batch)).to(self._device))
         return {self._task.heads[0].name: answer.float().cpu().numpy()}
 
