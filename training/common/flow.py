@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from micserve.errors import CancelledError, MicserveError, ParameterError, TrainingDataError
@@ -113,7 +114,13 @@ class TrainingFlow:
                 "name out, or start a new training."
             )
         moved = {"data": wish.data} if wish.data else {}
-        config = self._trainer.config.model_validate({**before.config, **moved})
+        try:
+            config = self._trainer.config.model_validate({**before.config, **moved})
+        except ValidationError as error:
+            raise ParameterError(
+                f"Run {wish.run_id} was begun by another version of micserve, whose parameters "
+                "this one does not take. Go on with that version, or start a new training."
+            ) from error
         return Asked(config, before.preset, before.requested)
 
     def _open_run(
