@@ -84,7 +84,7 @@ def test_the_prediction_is_better_than_the_input_and_the_gaussian_stands_beside_
 def test_the_result_is_an_image_that_says_who_made_it(demo):
     result = read_image(demo.home / "demo/denoised.tif")
     assert result.data.shape == (800, 800)
-    assert result.dtype == np.float32
+    assert result.dtype.newbyteorder("=") == np.float32
     assert "micserve.model = demo-spots" in result.info
 
 

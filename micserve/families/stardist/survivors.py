@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,13 +61,15 @@ def survivors(
         raise CancelledError("The prediction was cancelled.")
     if len(points) < LONG[points.shape[1]]:
         return _here(distances, points, scores, threshold, rays)
-    request = io.BytesIO()
     directions = {} if rays is None else {"vertices": rays.vertices, "faces": rays.faces}
-    np.savez(
-        request, distances=distances, points=points, scores=scores, threshold=threshold,
-        **directions,
-    )  # fmt: skip
-    return np.frombuffer(_in_child(request.getvalue(), len(points), cancelled), np.bool_)
+    # A file, not a pipe: `communicate` stops to write a pipe's rest once it has timed out.
+    with TemporaryFile() as request:
+        np.savez(
+            request, distances=distances, points=points, scores=scores, threshold=threshold,
+            **directions,
+        )  # fmt: skip
+        request.seek(0)
+        return np.frombuffer(_in_child(request, len(points), cancelled), np.bool_)
 
 
 def _here(
@@ -91,24 +94,22 @@ def _here(
     return kept.astype(bool, copy=False)
 
 
-def _in_child(request: bytes, count: int, cancelled: Callable[[], bool]) -> bytes:
+def _in_child(request: IO[bytes], count: int, cancelled: Callable[[], bool]) -> bytes:
     child = subprocess.Popen(
         [sys.executable, "-m", __name__],
-        stdin=subprocess.PIPE,
+        stdin=request,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     with child:
-        given: bytes | None = request
         while True:
             try:
-                answer, _ = child.communicate(given, timeout=POLL_S)
+                answer, _ = child.communicate(timeout=POLL_S)
                 break
             except subprocess.TimeoutExpired:
-                given = None
-            if cancelled():
-                child.kill()
-                raise CancelledError("The prediction was cancelled.")
+                if cancelled():
+                    child.kill()
+                    raise CancelledError("The prediction was cancelled.") from None
     if child.returncode or len(answer) != count:
         raise ServiceUnavailableError(
             f"Choosing among {count} possible objects was broken off, probably for lack of "
