@@ -1,4 +1,4 @@
-"""The labels of `predict_instances`, object for object, from ONNX Runtime and tiles.
+"""The objects of `predict_instances`, one for one, from ONNX Runtime and tiles.
 
 The training environment makes small models, exports them and runs stardist's
 own prediction; a folder that `reference_run.py` has filled before may be named
@@ -23,6 +23,9 @@ TILES = {"flat": 160, "deep": 64}
 
 NETWORK_TOLERANCE = 2e-6
 """Of scores between 0 and 1: TensorFlow and ONNX Runtime sum in another order."""
+
+EDGE_PIXELS = 1e-3
+"""Share of the objects' pixels: one whose centre lies on an outline may fall to either side."""
 
 CROWDED = {"prob_thresh": 0.04, "nms_thresh": 0.6}
 
@@ -83,20 +86,32 @@ def images(expected):
     return [(n, expected[f"normal{n}"][None]) for n in range(9) if f"normal{n}" in expected]
 
 
+def counterparts(labels, expected):
+    """(largest label + 1,) the expected label that each label shares most pixels with."""
+    both = np.stack([labels, expected])[:, labels > 0].astype(int)
+    pairs, counts = np.unique(both, axis=1, return_counts=True)
+    there = np.zeros(labels.max() + 1, int)
+    for label, other in pairs[:, np.argsort(counts)].T:
+        there[label] = other
+    return there
+
+
 @pytest.mark.parametrize("tiled", [False, True])
 @pytest.mark.parametrize("scale", [1.0, 0.7, 1.5])
-def test_labels_are_those_of_predict_instances(expected, backend, contract, name, scale, tiled):
+def test_objects_are_those_of_predict_instances(expected, backend, contract, name, scale, tiled):
     for number, image in images(expected):
-        labels, objects = find(
-            image, backend.run, contract, tile=TILES[name] if tiled else None, scale=scale
-        )
-        assert np.array_equal(labels, expected[f"labels{number}_{scale}"])
+        tile = TILES[name] if tiled else None
+        labels, objects = find(image, backend.run, contract, tile=tile, scale=scale)
+        wanted = expected[f"labels{number}_{scale}"]
         scores = expected[f"scores{number}_{scale}"]
-        np.testing.assert_allclose(
-            objects.scores, scores[objects.labels - 1], atol=NETWORK_TOLERANCE
-        )
+        # Two objects whose scores differ in the seventh digit may swap their numbers.
+        there = counterparts(labels, wanted)
+        assert sorted(there[objects.labels]) == sorted(set(wanted.flat) - {0})
+        assert (there[labels] != wanted).sum() <= EDGE_PIXELS * (wanted > 0).sum()
+        rows = there[objects.labels] - 1
+        np.testing.assert_allclose(objects.scores, scores[rows], atol=NETWORK_TOLERANCE)
         if objects.outlines is not None:
-            corners = expected[f"coord{number}_{scale}"][objects.labels - 1].transpose(0, 2, 1)
+            corners = expected[f"coord{number}_{scale}"][rows].transpose(0, 2, 1)
             # Pixels; distances of up to 20 are sums of thousands of products in float32.
             np.testing.assert_allclose(objects.outlines, corners, atol=1e-3)
 
@@ -106,26 +121,22 @@ def test_the_reference_holds_many_objects(expected):
     assert np.array_equal(expected["labels0_1.0"], expected["tiled0"])
 
 
-def test_other_thresholds_give_what_they_give_in_stardist(expected, backend, contract):
-    for number, image in images(expected):
-        labels, _ = find(image, backend.run, contract, **CROWDED)
-        assert np.array_equal(labels, expected[f"crowded{number}"])
-
-
-def test_the_same_network_output_gives_the_same_objects_to_the_last_digit(expected, contract, name):
+@pytest.mark.parametrize("thresholds", [{}, CROWDED])
+def test_the_same_network_output_gives_the_same_labels_to_the_last_pixel(
+    expected, contract, name, thresholds
+):
     """Candidates, suppression and painting alone, on TensorFlow's own numbers."""
-    prob, dist = expected["prob0"], expected["dist0"]
+    ndim = len(GRIDS[name])
+    for number, image in images(expected):
+        prob, dist = expected[f"prob{number}"], expected[f"dist{number}"]
 
-    def run(batch):
-        return {"prob": pad(prob, batch)[None, None], "dist": pad(dist, batch).transpose(
-            (len(GRIDS[name]), *range(len(GRIDS[name]))))[None]}  # fmt: skip
+        def run(batch, prob=prob, dist=dist):
+            steps = [n // g for n, g in zip(batch.shape[2:], GRIDS[name], strict=True)]
+            # `predict` has cropped what was padded; candidates there are dropped anyway.
+            missing = [(0, s - n) for s, n in zip(steps, prob.shape, strict=True)]
+            rays_first = np.moveaxis(np.pad(dist, [*missing, (0, 0)]), ndim, 0)
+            return {"prob": np.pad(prob, missing)[None, None], "dist": rays_first[None]}
 
-    def pad(values, batch):
-        """`predict` crops what was padded; candidates there are dropped anyway."""
-        steps = [n // g for n, g in zip(batch.shape[2:], GRIDS[name], strict=True)]
-        missing = [(0, s - n) for s, n in zip(steps, values.shape, strict=False)]
-        return np.pad(values, missing + [(0, 0)] * (values.ndim - len(missing)))
-
-    labels, objects = find(expected["normal0"][None], run, contract)
-    assert np.array_equal(labels, expected["labels0_1.0"])
-    assert np.array_equal(objects.scores, expected["scores0_1.0"][objects.labels - 1])
+        labels, _ = find(image, run, contract, **thresholds)
+        wanted = expected[f"crowded{number}" if thresholds else f"labels{number}_1.0"]
+        assert np.array_equal(labels, wanted)
