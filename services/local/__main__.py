@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from configparser import ConfigParser
+from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -26,6 +27,9 @@ from micserve.registry.server import server_command, server_environment
 
 READY_WITHIN_S = 180
 """MLflow makes its database on the first start, which takes most of this on a slow disk."""
+
+MARK = "MICSERVE_SUPERVISED"
+"""Variable that every process of a local stack has, with the stack's folder."""
 
 console = Console(highlight=False)
 
@@ -123,6 +127,7 @@ def up(settings: LocalSettings) -> int:
         (home / folder).mkdir(parents=True, exist_ok=True)
     supervisor = _running_supervisor(home)
     if supervisor is None:
+        _end_what_was_left_behind(home)
         if not _ports_are_free(settings):
             return 1
         supervisor = _start_supervisor(settings, home)
@@ -200,6 +205,7 @@ def configuration(settings: LocalSettings) -> str:
 def _start_supervisor(settings: LocalSettings, home: Path) -> psutil.Process:
     environment = {
         **os.environ,
+        MARK: str(home),
         "MICSERVE_HOME": str(home),
         "MICSERVE_REGISTRY": f"http://127.0.0.1:{settings.registry_port}",
         "BENTOML_DO_NOT_TRACK": "true",
@@ -266,34 +272,37 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def _ports_are_free(settings: LocalSettings) -> bool:
-    """Also ends what a killed supervisor of ours left behind."""
     listening = {
         connection.laddr.port: connection.pid
         for connection in psutil.net_connections(kind="tcp")
         if connection.status == psutil.CONN_LISTEN
     }
     for part in parts(settings):
-        if part.port not in listening:
-            continue
-        pid = listening[part.port]
-        if pid is not None and _was_left_behind(pid, settings):
-            psutil.Process(pid).kill()
-            continue
-        who = f" by process {pid}" if pid else ""
-        _complain(
-            f"Port {part.port}, which {part.name} needs, is taken{who}. Stop that program, or "
-            f"choose another port: MICSERVE_{part.name.upper()}_PORT=… make up"
-        )
-        return False
+        if part.port in listening:
+            pid = listening[part.port]
+            who = f" by process {pid}" if pid else ""
+            _complain(
+                f"Port {part.port}, which {part.name} needs, is taken{who}. Stop that program, or "
+                f"choose another port: MICSERVE_{part.name.upper()}_PORT=… make up"
+            )
+            return False
     return True
 
 
-def _was_left_behind(pid: int, settings: LocalSettings) -> bool:
+def _end_what_was_left_behind(home: Path) -> None:
+    """A supervisor that was killed leaves its processes; they carry our folder's name."""
+    left = [process for process in psutil.process_iter() if _was_started_for(process, home)]
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=30)
+
+
+def _was_started_for(process: psutil.Process, home: Path) -> bool:
     try:
-        home = psutil.Process(pid).environ().get("MICSERVE_HOME", "")
-    except psutil.Error:
+        return bool(process.environ().get(MARK) == str(home))
+    except (psutil.Error, OSError):
         return False
-    return bool(home) and Path(home).absolute() == settings.home.absolute()
 
 
 def _complain(sentence: str) -> None:
