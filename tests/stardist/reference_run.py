@@ -22,9 +22,8 @@ from stardist.models import Config2D, Config3D, StarDist2D, StarDist3D  # noqa: 
 from stardist.rays3d import Rays_GoldenSpiral  # noqa: E402
 
 OPSET = 17
-SCALES = (1.0, 0.7, 1.5)
-CROWDED = {"prob_thresh": 0.04, "nms_thresh": 0.6}
-CANDIDATES = 0.06
+SCALES = (1.0, 0.7, 1.3)
+CANDIDATES = {2: 0.06, 3: 0.03}
 """Share of pixels that are to be candidates: after so short a training no probability is high."""
 
 
@@ -68,8 +67,10 @@ def export(model, path, ndim):
 def reference(folder, name, model, images, tiles):
     answers = {}
     normals = [normalize(image, 1, 99.8).astype(np.float32) for image in images]
-    least = np.quantile(model.predict(normals[0])[0], 1 - CANDIDATES)
+    share = CANDIDATES[images[0].ndim]
+    least, less = np.quantile(model.predict(normals[0])[0], [1 - share, 1 - 2 * share])
     model.thresholds = {"prob": round(float(least), 4), "nms": 0.3}
+    crowded = {"prob_thresh": round(float(less), 4), "nms_thresh": 0.6}
     for number, (image, normal) in enumerate(zip(images, normals, strict=True)):
         prob, dist = model.predict(normal)[:2]
         answers |= {f"image{number}": image, f"normal{number}": normal}
@@ -84,8 +85,9 @@ def reference(folder, name, model, images, tiles):
         answers[f"tiled{number}"] = model.predict_instances(
             normal, n_tiles=tiles, show_tile_progress=False
         )[0]
-        answers[f"crowded{number}"] = model.predict_instances(normal, **CROWDED)[0]
+        answers[f"crowded{number}"] = model.predict_instances(normal, **crowded)[0]
     np.savez(folder / f"{name}.npz", **answers)
+    return crowded
 
 
 def train(model, scenes, epochs, steps):
@@ -112,7 +114,7 @@ def main(folder):
     train(flat, [scene((160, 192), 30, radii, seed) for seed in range(3)], 4, 40)
     images = [scene((203, 257), 60, radii, 10)[0], scene((96, 130), 14, radii, 11)[0]]
     export(flat, folder / "flat.onnx", 2)
-    reference(folder, "flat", flat, images, (2, 3))
+    crowded = {"flat": reference(folder, "flat", flat, images, (2, 3))}
 
     rays = Rays_GoldenSpiral(32, anisotropy=(2.0, 1.0, 1.0))
     deep = StarDist3D(
@@ -123,8 +125,11 @@ def main(folder):
     radii = [(3, 5), (6, 10), (6, 10)]
     train(deep, [scene((24, 64, 64), 20, radii, seed) for seed in range(3)], 4, 30)
     export(deep, folder / "deep.onnx", 3)
-    reference(folder, "deep", deep, [scene((27, 71, 83), 30, radii, 20)[0]], (1, 2, 2))
+    crowded["deep"] = reference(
+        folder, "deep", deep, [scene((27, 71, 83), 30, radii, 20)[0]], (1, 2, 2)
+    )
     facts = {
+        "crowded": crowded,
         "rays": {"name": "Rays_GoldenSpiral", "kwargs": rays.kwargs},
         "thresholds": {"flat": list(flat.thresholds), "deep": list(deep.thresholds)},
         "overlap": {

@@ -1,6 +1,10 @@
 """Suppression in batches and painting in place are stardist's own, object for object."""
 
+import os
+import sys
+
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -180,3 +184,23 @@ def test_a_child_that_dies_is_said_so(monkeypatch):
     monkeypatch.setattr(survivors.sys, "executable", "/bin/false")
     with pytest.raises(ServiceUnavailableError, match=r"300 possible objects .* Raise prob_thresh"):
         suppress(stars((20, 20), 300, 5), threshold=0.3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent death signal is Linux's")
+def test_a_child_does_not_outlive_a_service_that_is_killed():
+    program = (
+        "from stardist.rays3d import Rays_GoldenSpiral\n"
+        "from micserve.families.stardist.shapes import suppress\n"
+        "from tests.stardist.test_stardist_shapes import stars\n"
+        "many = stars((40, 40, 40), 4000, 1, rays=96, size=(3, 9))\n"
+        "suppress(many, threshold=1.0, rays=Rays_GoldenSpiral(96))\n"
+    )
+    service = psutil.Popen(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    while not (children := service.children()):
+        assert service.poll() is None, "it was done before it had a child"
+    service.kill()
+    service.wait()
+    gone, alive = psutil.wait_procs(children, timeout=30)
+    assert (len(gone), alive) == (1, [])

@@ -6,8 +6,10 @@ take long is computed by a child process: `python -m` this module, arrays in by
 its standard input, one flag per shape out.
 """
 
+import ctypes
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +30,9 @@ in 2D and in 3D."""
 
 POLL_S = 0.2
 """How soon a cancellation is seen."""
+
+PR_SET_PDEATHSIG = 1
+"""In linux/prctl.h."""
 
 Flags = NDArray[np.bool_]
 
@@ -96,7 +101,7 @@ def _here(
 
 def _in_child(request: IO[bytes], count: int, cancelled: Callable[[], bool]) -> bytes:
     child = subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-m", __name__, str(os.getpid())],
         stdin=request,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -118,7 +123,19 @@ def _in_child(request: IO[bytes], count: int, cancelled: Callable[[], bool]) -> 
     return bytes(answer)
 
 
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this process when the thread that waits for it is gone.
+
+    Nothing in Python could: the compiled code holds the lock.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _main() -> None:
+    _end_with(parent=int(sys.argv[1]))
     with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as given:
         rays = None
         if "faces" in given:
