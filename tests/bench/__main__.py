@@ -18,7 +18,7 @@ import onnxruntime
 from micserve.families.base import RestorationParameters
 from micserve.image import Image
 from micserve.predict import predict
-from tests.bench.http import http_seconds
+from tests.bench.over_http import http_seconds
 from tests.bench.parts import ROOT, a_model, result_of, seconds, shown
 
 SIDE = 2048
