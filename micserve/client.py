@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, cast, overload
 
@@ -20,6 +19,7 @@ import httpx
 
 from micserve import errors
 from micserve.codecs import image_to_bytes, read_image
+from micserve.files import publish_file
 from micserve.image import Image
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -246,19 +246,11 @@ def _told(pieces: Iterator[bytes], size: int, progress: Progress | None) -> Iter
 
 
 def _save(answer: httpx.Response, to: Path) -> Path:
-    """Beside the target first, so that a broken download leaves nothing under its name."""
+    """It appears when it is whole: a broken download leaves nothing under its name."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=to.parent, prefix=f".{to.name}.", delete=False) as file:
-        part = Path(file.name)
-        try:
-            for piece in answer.iter_raw(PIECE):
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(part, to)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+    with publish_file(to) as part, part.open("wb") as file:
+        for piece in answer.iter_raw(PIECE):
+            file.write(piece)
     return to
 
 

@@ -5,18 +5,17 @@ deflated: weights and images hardly shrink, the bytes (and so the digest) do not
 depend on a zlib version, and a stored file cannot be a zip bomb.
 """
 
-import hashlib
 import os
 import shutil
 import stat
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from micserve.errors import PackageError
+from micserve.files import settle, sweep_abandoned, sync_folder
 
 MAX_FILES = 1000
 """A package of ours has about a dozen."""
@@ -27,17 +26,8 @@ MAX_RATIO = 200
 SMALL = 64 << 20
 """Unpacked size up to which the ratio does not matter."""
 
-ABANDONED_AFTER_S = 24 * 3600
-"""Age at which a half-unpacked folder of a killed program is removed."""
-
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _PLAIN_FILE = (stat.S_IFREG | 0o644) << 16
-
-
-def digest_of(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_archive(
@@ -53,16 +43,15 @@ def write_archive(
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part.zip")
     part = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as raw:
-            with zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive:
-                for member, source in files.items():
-                    _add(archive, member, source)
-            raw.flush()
-            os.fsync(raw.fileno())
+        with (
+            os.fdopen(descriptor, "wb") as raw,
+            zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive,
+        ):
+            for member, source in files.items():
+                _add(archive, member, source)
         check(part)
         part.chmod(0o644)
-        part.replace(target)
-        _sync_folder(target.parent)
+        settle(part, target)
     finally:
         part.unlink(missing_ok=True)
 
@@ -76,7 +65,7 @@ def extract_archive(path: Path, folder: Path) -> None:
         When the zip is damaged, would write outside of `folder`, or is larger than any package.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder.parent)
+    sweep_abandoned(folder.parent, ".unpack-*")
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unpack-"))
     try:
         _extract(path, scratch)
@@ -177,23 +166,4 @@ def _settle(scratch: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise
-    _sync_folder(folder.parent)
-
-
-def _sweep(cache: Path) -> None:
-    oldest = time.time() - ABANDONED_AFTER_S
-    for scratch in cache.glob(".unpack-*"):
-        try:
-            abandoned = scratch.stat().st_mtime < oldest
-        except FileNotFoundError:
-            continue
-        if abandoned:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder.parent)

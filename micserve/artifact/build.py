@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micserve.artifact import rdf
-from micserve.artifact.archive import digest_of, write_archive
+from micserve.artifact.archive import write_archive
 from micserve.artifact.contract import ModelContract
 from micserve.artifact.zoo import refuse_invalid
 from micserve.errors import PackageError
+from micserve.files import sha256_of
 
 DOCUMENTATION = "README.md"
 
@@ -215,7 +216,7 @@ def _described(files: Mapping[str, Path | bytes], name: str) -> dict[str, Any]:
     content = files[name]
     if isinstance(content, bytes):
         return {"source": name, "sha256": hashlib.sha256(content).hexdigest()}
-    return {"source": name, "sha256": digest_of(content)}
+    return {"source": name, "sha256": sha256_of(content)}
 
 
 def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from micserve.artifact import rdf
-from micserve.artifact.archive import digest_of, extract_archive, safe_name
+from micserve.artifact.archive import extract_archive, safe_name
 from micserve.artifact.contract import ModelContract
 from micserve.errors import DigestMismatchError, PackageError
+from micserve.files import sha256_of
 
 MAX_DESCRIPTION_BYTES = 32 << 20
 """A description with the manifest of 100 000 training images has about 15 MiB."""
@@ -66,7 +67,7 @@ def open_package(path: Path, *, into: Path | None = None, digest: str | None = N
     """
     if not path.is_file():
         raise PackageError(f"there is no model package at {path}")
-    got = digest_of(path)
+    got = sha256_of(path)
     if digest is not None and got != digest.removeprefix("sha256:"):
         raise DigestMismatchError(path.name, got=got, expected=digest.removeprefix("sha256:"))
     folder = _temporary() / got if into is None else into / got
@@ -129,7 +130,7 @@ def _file(folder: Path, name: str) -> Path:
 def _refuse_changed(folder: Path, description: Mapping[str, Any]) -> None:
     """Every file that the description names is there, with the digest that it states."""
     for entry in _entries(description):
-        got = digest_of(_file(folder, str(entry["source"])))
+        got = sha256_of(_file(folder, str(entry["source"])))
         if got != entry["sha256"]:
             raise PackageError(
                 f"{entry['source']} in the package is not the file that its description names "

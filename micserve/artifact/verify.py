@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micserve.artifact import rdf, zoo
-from micserve.artifact.archive import digest_of
 from micserve.artifact.contract import Head, ModelContract
 from micserve.artifact.halo import RUNTIME_ERRORS, measure_halo
 from micserve.artifact.package import Package, open_package
 from micserve.artifact.verification import Check, Verification
 from micserve.errors import MicserveError, PackageError
+from micserve.files import sha256_of
 from micserve.normalize import fit
 from micserve.tiling import Tile, pad_frame, plan_tiles
 
@@ -62,7 +62,7 @@ def verify_package(
         checks.append(_integrity(package))
         checks += _looked_at(package, network_of)
     return Verification(
-        digest=package.digest if package else digest_of(path) if path.is_file() else "",
+        digest=package.digest if package else sha256_of(path) if path.is_file() else "",
         checks=tuple(checks),
         versions={name: _version(name) for name in ("micserve", *LIBRARIES)},
         when=datetime.now(UTC),

@@ -16,6 +16,7 @@ from micserve.artifact.verify import verify_package
 from micserve.backends.onnx import OnnxBackend
 from micserve.cli.console import err, out, working
 from micserve.errors import ParameterError
+from micserve.files import publish_file
 from micserve.registry import ModelRef, ModelVersion, open_registry
 
 Reference = Annotated[
@@ -73,12 +74,8 @@ def package(
     target = target or Path(f"{version.name}-{version.version}.zip")
     if target.exists():
         raise ParameterError(f"{target} exists already; name another file.")
-    part = target.with_name(target.name + ".part")
-    try:
+    with publish_file(target) as part:
         shutil.copyfile(registry.fetch(version), part)
-        part.rename(target)
-    finally:
-        part.unlink(missing_ok=True)
     err.print(f"{target} is written, sha256 {version.digest}.")
 
 

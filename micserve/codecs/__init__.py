@@ -3,7 +3,7 @@
 | module | knows |
 |---|---|
 | `reading`, `writing` | the two doors |
-| `limits`, `source`, `publish` | how much is accepted; bytes wherever they lie; whole files only |
+| `limits`, `source` | how much is accepted; bytes wherever they lie |
 | `ifd`, `page`, `stack`, `pixels` | TIFF, from the outside in: directories, one page, which page \
 is which plane, pixels |
 | `imagej`, `imagej_tiff`, `ome` | dialects of TIFF |
@@ -14,7 +14,6 @@ the given one is ever opened.
 """
 
 from micserve.codecs.limits import Header, Limits
-from micserve.codecs.publish import publish_file
 from micserve.codecs.reading import probe, read_image
 from micserve.codecs.writing import (
     TiffFormat,
@@ -23,6 +22,7 @@ from micserve.codecs.writing import (
     image_to_bytes,
     write_tiff,
 )
+from micserve.files import publish_file
 
 __all__ = [
     "Header",

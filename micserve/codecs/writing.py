@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from micserve.codecs import imagej_tiff
 from micserve.codecs.png import encode_png
-from micserve.codecs.publish import publish_file
 from micserve.errors import ImageFormatError
+from micserve.files import publish_file
 from micserve.image import Image
 
 TiffFormat = Literal["imagej", "ome", "auto"]

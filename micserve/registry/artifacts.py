@@ -24,7 +24,7 @@ from micserve.errors import (
     ParameterError,
     RegistryUnavailableError,
 )
-from micserve.registry.cache import settle
+from micserve.files import settle
 from micserve.registry.connection import Connection, translated
 from micserve.registry.server import ARTIFACTS
 

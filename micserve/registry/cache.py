@@ -5,21 +5,15 @@ checked, and is checked again each time it is asked for. Knows digests and
 folders; where the bytes come from is the caller's.
 """
 
-import hashlib
 import logging
-import os
-import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from micserve.errors import DigestMismatchError
+from micserve.files import settle, sha256_of, sweep_abandoned
 
 log = logging.getLogger(__name__)
-
-ABANDONED_AFTER_S = 24 * 3600
-"""Age at which a half-done download of a killed program is swept away."""
 
 
 class PackageCache:
@@ -42,7 +36,7 @@ class PackageCache:
                 return path
             log.warning("%s in the cache %s is damaged and is fetched again", what, path)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        sweep_abandoned(self.folder, ".fetch-*")
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".fetch-") as folder:
             fresh = Path(folder) / path.name
             download(fresh)
@@ -51,30 +45,3 @@ class PackageCache:
                 raise DigestMismatchError(what, got=got, expected=digest)
             settle(fresh, path)
         return path
-
-    def _sweep(self) -> None:
-        oldest = time.time() - ABANDONED_AFTER_S
-        for folder in self.folder.glob(".fetch-*"):
-            try:
-                abandoned = folder.stat().st_mtime < oldest
-            except FileNotFoundError:
-                continue
-            if abandoned:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def settle(temporary: Path, final: Path) -> None:
-    """Give a finished file its name, so that even a power cut leaves it whole or absent."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

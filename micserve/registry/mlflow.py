@@ -28,9 +28,10 @@ from micserve.errors import (
     RefusedError,
     RegistryUnavailableError,
 )
+from micserve.files import sha256_of
 from micserve.registry import tags
 from micserve.registry.artifacts import artifacts_of, key_of, safe_path, uri_of
-from micserve.registry.cache import PackageCache, sha256_of
+from micserve.registry.cache import PackageCache
 from micserve.registry.card import card_of
 from micserve.registry.catalogue import Catalogue
 from micserve.registry.connection import Connection

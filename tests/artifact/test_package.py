@@ -17,10 +17,10 @@ import pytest
 import yaml
 
 from micserve.artifact import archive
-from micserve.artifact.archive import digest_of
 from micserve.artifact.build import Architecture, NativeWeights
 from micserve.artifact.package import open_package
 from micserve.errors import DigestMismatchError, PackageError
+from micserve.files import sha256_of
 from tests.support.networks import small_unet
 from tests.support.packages import CARD, small_package
 
@@ -52,7 +52,7 @@ def rewritten(
 
 def test_what_was_packed_comes_out_again(package, tmp_path):
     opened = open_package(package, into=tmp_path)
-    assert opened.digest == digest_of(package)
+    assert opened.digest == sha256_of(package)
     assert opened.contract.name == "n2v-test"
     assert opened.contract.training == {"seed": 7}
     assert opened.contract.network.tiling.halo == (12, 12)
@@ -66,12 +66,12 @@ def test_the_same_model_gives_the_same_digest_on_any_day(tmp_path):
     first = small_package(tmp_path / "a.zip")
     os.utime(first.with_suffix(".onnx"), (0, 0))
     second = small_package(tmp_path / "b.zip", onnx=first.with_suffix(".onnx"))
-    assert digest_of(first) == digest_of(second)
+    assert sha256_of(first) == sha256_of(second)
 
 
 def test_another_model_gives_another_digest(tmp_path):
     first, second = (small_package(tmp_path / f"{seed}.zip", seed=seed) for seed in (1, 2))
-    assert digest_of(first) != digest_of(second)
+    assert sha256_of(first) != sha256_of(second)
 
 
 def test_reading_a_package_loads_no_bioimageio_and_no_onnx(package, tmp_path):
@@ -115,7 +115,7 @@ def test_a_digest_that_was_not_published_is_refused(package, tmp_path):
 
 
 def test_a_published_digest_may_name_its_algorithm(package, tmp_path):
-    open_package(package, into=tmp_path, digest=f"sha256:{digest_of(package)}")
+    open_package(package, into=tmp_path, digest=f"sha256:{sha256_of(package)}")
 
 
 def test_a_missing_file_is_refused_in_words(tmp_path):

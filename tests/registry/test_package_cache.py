@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from micserve.errors import DigestMismatchError, RegistryUnavailableError
-from micserve.registry.cache import ABANDONED_AFTER_S, PackageCache
+from micserve.files import ABANDONED_AFTER_S
+from micserve.registry.cache import PackageCache
 
 CONTENT = b"package" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

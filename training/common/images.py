@@ -7,7 +7,6 @@ a folder is said at once. Pixels stay as the files have them (mapped where they
 can be) until a patch is cut.
 """
 
-import hashlib
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from micserve.axes import plan_frames
 from micserve.codecs import read_image
 from micserve.errors import InputError, TrainingDataError
+from micserve.files import sha256_of
 from micserve.image import Image
 from micserve.normalize import refuse_not_finite
 
@@ -321,12 +321,10 @@ def pixel_size_of(
 
 
 def file_entry(read: ReadFile, part: Part) -> FileEntry:
-    with read.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     image = read.image
     return FileEntry(
         file=read.path.name,
-        sha256=digest,
+        sha256=sha256_of(read.path),
         axes=image.axes,
         shape=image.data.shape,
         dtype=image.dtype.name,

@@ -11,8 +11,6 @@ Knows arrays and JSON; nothing of networks. Nothing in it is pickled.
 import fcntl
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from micserve.errors import BusyError, IntegrityError, NotFoundError
+from micserve.files import publish_file
 from training.common.images import Manifest
 from training.common.learner import Arrays
 
@@ -146,18 +145,9 @@ class RunFolder:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write, fsync, rename: the file is there whole, or as it was before."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    part = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    """The file is there whole, or as it was before."""
+    with publish_file(path) as part:
+        part.write_bytes(content)
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
