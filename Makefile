@@ -4,7 +4,7 @@
 #   make train-n2v DATA=folder NAME=n2v-mine           make test / lint / bench
 #   (also train-care, train-stardist, train-unet, train-fnet)
 #
-# Settings: PRESET, NDIM, RESUME, ARGS (more trainer flags), MICSERVE_HOME (default ./var).
+# Settings: PRESET, NDIM, RESUME, FROM (name@version or package), ARGS (more trainer flags), MICSERVE_HOME (default ./var).
 
 PYTHON ?= python3.11
 FAMILIES := n2v care stardist unet fnet
@@ -54,7 +54,8 @@ status: $(SERVE)/.ready
 $(FAMILIES:%=train-%): train-%: $$(SERVE)/.ready .venvs/$$(STACK_$$*)/.ready
 	@$(SERVE)/bin/python -m services.local up --quiet
 	@.venvs/$(STACK_$*)/bin/python -m training.$* $(if $(DATA),--data "$(DATA)") $(if $(NAME),--name "$(NAME)") \
-	    $(if $(NDIM),--ndim $(NDIM)) $(if $(PRESET),--preset $(PRESET)) $(if $(RESUME),--resume $(RESUME)) $(ARGS)
+	    $(if $(NDIM),--ndim $(NDIM)) $(if $(PRESET),--preset $(PRESET)) $(if $(RESUME),--resume $(RESUME)) \
+	    $(if $(FROM),--from_model "$(FROM)") $(ARGS)
 
 demo:
 	@$(MAKE) --no-print-directory -j2 setup setup-n2v

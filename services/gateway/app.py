@@ -3,51 +3,32 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse
 
 from micserve import __version__
 from micserve.errors import NotFoundError
 from micserve.families import FAMILIES
-from micserve.registry import ModelVersion, Registry, open_registry
+from micserve.registry import ModelVersion, Registry
 from micserve.serving import metrics as exposition
 from micserve.serving import problems
 from micserve.serving.answers import HeadAsGet, disposition
-from micserve.serving.directory import Directory
 from micserve.serving.logs import RequestLog
 from micserve.serving.problems import problem_responses
 from micserve.serving.schema import predict_openapi
-from micserve.serving.scratch import Scratch
-from micserve.serving.uploads import UploadLimits
 from services.gateway import negotiation, reports
-from services.gateway.catalogue import Catalogue, Listing, ModelDetail, VersionView, version_view
+from services.gateway.catalogue import Listing, ModelDetail, VersionView, version_view
 from services.gateway.metrics import CountRequests, GatewayMetrics
 from services.gateway.pages import landing_page
-from services.gateway.quality import QualityDesk
+from services.gateway.parts import Accept, Here, Parts, open_parts
 from services.gateway.settings import GatewaySettings
-from services.gateway.upstream import Upstreams
 
 DESCRIPTION = (
     "Send an image to a model and get the result back; compare a result with ground truth. "
     "Every error is a problem document (RFC 9457) with one sentence in `detail`."
 )
-
-
-@dataclass(slots=True)
-class Parts:
-    """What the routes work with; made when the app starts."""
-
-    settings: GatewaySettings
-    directory: Directory
-    catalogue: Catalogue
-    upstreams: Upstreams
-    quality: QualityDesk
-    scratch: Scratch
-    limits: UploadLimits
 
 
 def create_app(
@@ -59,7 +40,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        parts = app.state.parts = _open(settings, registry)
+        parts = app.state.parts = open_parts(settings, registry)
         try:
             yield
         finally:
@@ -84,34 +65,6 @@ def create_app(
     _add_work(app)
     _add_probes(app, metrics)
     return app
-
-
-def _open(settings: GatewaySettings, registry: Registry | None) -> Parts:
-    directory = Directory(
-        registry or open_registry(settings=settings), alias_seconds=settings.alias_s
-    )
-    return Parts(
-        settings=settings,
-        directory=directory,
-        catalogue=Catalogue(directory),
-        upstreams=Upstreams(settings.upstreams, connect_patience_s=settings.connect_patience_s),
-        quality=QualityDesk(processes=settings.quality_processes, waiting=settings.quality_queue),
-        scratch=Scratch(settings.scratch_folder),
-        limits=UploadLimits(
-            max_bytes=settings.max_request_bytes,
-            spool_bytes=settings.spool_bytes,
-            patience_s=settings.upload_patience_s,
-        ),
-    )
-
-
-def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
-
-
-Here = Annotated[Parts, Depends(_parts)]
-Accept = Annotated[str, Header()]
 
 
 def _add_listings(app: FastAPI) -> None:

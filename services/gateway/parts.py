@@ -1,0 +1,57 @@
+"""What the gateway's routes work with. Every module of routes takes it as `here: Here`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from micserve.registry import Registry, open_registry
+from micserve.serving.directory import Directory
+from micserve.serving.scratch import Scratch
+from micserve.serving.uploads import UploadLimits
+from services.gateway.catalogue import Catalogue
+from services.gateway.quality import QualityDesk
+from services.gateway.settings import GatewaySettings
+from services.gateway.upstream import Upstreams
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the routes work with; made when the app starts."""
+
+    settings: GatewaySettings
+    directory: Directory
+    catalogue: Catalogue
+    upstreams: Upstreams
+    quality: QualityDesk
+    scratch: Scratch
+    limits: UploadLimits
+
+
+def open_parts(settings: GatewaySettings, registry: Registry | None) -> Parts:
+    """What the routes need, from settings; closed by the app."""
+    directory = Directory(
+        registry or open_registry(settings=settings), alias_seconds=settings.alias_s
+    )
+    return Parts(
+        settings=settings,
+        directory=directory,
+        catalogue=Catalogue(directory),
+        upstreams=Upstreams(settings.upstreams, connect_patience_s=settings.connect_patience_s),
+        quality=QualityDesk(processes=settings.quality_processes, waiting=settings.quality_queue),
+        scratch=Scratch(settings.scratch_folder),
+        limits=UploadLimits(
+            max_bytes=settings.max_request_bytes,
+            spool_bytes=settings.spool_bytes,
+            patience_s=settings.upload_patience_s,
+        ),
+    )
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+Here = Annotated[Parts, Depends(_parts)]
+Accept = Annotated[str, Header()]
