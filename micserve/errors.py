@@ -13,6 +13,7 @@
     │   ├── ModelNotFoundError
     │   └── VersionNotFoundError
     ├── RefusedError          we could, but the rules say no
+    │   ├── AccessRefusedError    no or a bad token, or one that may not do this
     │   └── PromotionRefusedError
     ├── IntegrityError        what is stored is not what was published
     │   ├── PackageError          the model package is not valid
@@ -20,6 +21,7 @@
     │   └── VerificationError     the network does not reproduce its test tensors
     ├── UnavailableError      try again later
     │   ├── BusyError             the queue is full
+    │   ├── RateLimitError        one person sent more requests than are allowed
     │   ├── RegistryUnavailableError
     │   ├── ServiceUnavailableError
     │   └── ProviderUnavailableError   CUDA was asked for and is not there
@@ -86,6 +88,10 @@ class RefusedError(MicserveError):
     """The rules of this server say no."""
 
 
+class AccessRefusedError(RefusedError):
+    """The token is missing, unknown or revoked, or its owner may not do this."""
+
+
 class PromotionRefusedError(RefusedError):
     """An alias does not move to a version that was never verified."""
 
@@ -123,6 +129,10 @@ class BusyError(UnavailableError):
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RateLimitError(UnavailableError):
+    """One person sent more requests, or has more jobs at a time, than this server allows."""
 
 
 class RegistryUnavailableError(UnavailableError):

@@ -11,7 +11,7 @@ import sys
 import typer
 
 from micserve import __version__
-from micserve.cli import images, models, quality
+from micserve.cli import images, models, quality, token
 from micserve.cli.console import complain
 from micserve.errors import CancelledError, MicserveError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 models.register(app)
 images.register(app)
 quality.register(app)
+token.register(app)
 
 
 def _print_version(wanted: bool) -> None:

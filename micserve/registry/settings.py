@@ -24,6 +24,11 @@ class RegistrySettings(BaseSettings):
         return self.home.absolute() / "registry"
 
     @property
+    def accounts_folder(self) -> Path:
+        """People, tokens and the record of who did what."""
+        return self.home.absolute() / "accounts"
+
+    @property
     def uri(self) -> str:
         return self.registry or f"sqlite:///{self.registry_folder / 'mlflow.db'}"
 

@@ -33,6 +33,7 @@ STATUS: dict[type[errors.MicserveError], int] = {
     errors.PromotionRefusedError: 409,
     errors.IntegrityError: 500,
     errors.UnavailableError: 503,
+    errors.RateLimitError: 429,
     errors.CancelledError: 503,
 }
 """An error without a line of its own has the status of the nearest error it derives from."""
@@ -82,7 +83,7 @@ def answer(error: errors.MicserveError) -> Response:
     """The HTTP answer of an error, with `Retry-After` where it pays to come back."""
     problem = problem_of(error)
     headers = {}
-    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if problem.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         headers["Retry-After"] = str(getattr(error, "retry_after", RETRY_AFTER_S))
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("%s", error, extra={"error": type(error).__name__})

@@ -19,8 +19,11 @@ from micserve.serving.logs import RequestLog
 from micserve.serving.problems import problem_responses
 from micserve.serving.schema import predict_openapi
 from services.gateway import negotiation, reports
+from services.gateway.accounts.door import Door
+from services.gateway.accounts.login import add_login
 from services.gateway.catalogue import Listing, ModelDetail, VersionView, version_view
 from services.gateway.metrics import CountRequests, GatewayMetrics
+from services.gateway.page.shell import add_static
 from services.gateway.pages import landing_page
 from services.gateway.parts import Accept, Here, Parts, open_parts
 from services.gateway.settings import GatewaySettings
@@ -44,6 +47,7 @@ def create_app(
         try:
             yield
         finally:
+            parts.accounts.store.close()
             await parts.upstreams.close()
             parts.quality.close()
             parts.scratch.close()
@@ -56,6 +60,7 @@ def create_app(
         lifespan=lifespan,
         swagger_ui_parameters={"validatorUrl": None},
     )
+    app.add_middleware(Door)
     app.add_middleware(CountRequests, metrics=metrics)
     app.add_middleware(HeadAsGet)
     problems.install(app)
@@ -64,6 +69,8 @@ def create_app(
     _add_files(app)
     _add_work(app)
     _add_probes(app, metrics)
+    add_login(app, settings)
+    add_static(app)
     return app
 
 

@@ -3,12 +3,13 @@
 Translates the registry's words into the gateway's; knows no HTTP.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from micserve.errors import AccessRefusedError
 from micserve.families import FAMILIES, OutputKind
 from micserve.registry import Model, ModelRef, ModelVersion
 from micserve.serving.directory import Directory
@@ -90,15 +91,17 @@ TSV_COLUMNS = ("name", "production", "latest", "family", "axes", "job")
 class Catalogue:
     """Reads the registry through a directory. Thread-safe; every method may block."""
 
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+    def __init__(
+        self, directory: Directory, *, may_see: Callable[[str], bool] = lambda name: True
+    ) -> None:
+        self._directory, self._may_see = directory, may_see
 
     def listing(self) -> Listing:
-        models = self._directory.list_models()
+        models = [m for m in self._directory.list_models() if self._may_see(m.name)]
         return Listing(models=tuple(map(_view, _served(models))), trouble=self._directory.trouble)
 
     def detail(self, name: str) -> ModelDetail:
-        versions = self._directory.registry.list_versions(ModelRef.parse(name).name)
+        versions = self._directory.registry.list_versions(self._allowed(name).name)
         aliases = {alias: v.version for v in versions for alias in v.aliases}
         model = Model(name=name, latest=versions[0], aliases=aliases)
         return ModelDetail(
@@ -107,11 +110,20 @@ class Catalogue:
 
     def version(self, name: str, pointer: str) -> ModelVersion:
         """By number or alias."""
-        return self._directory.resolve(ModelRef.parse(f"{name}@{pointer}"))
+        return self._directory.resolve(self._allowed(f"{name}@{pointer}"))
 
     def fresh_version(self, name: str, pointer: str) -> ModelVersion:
         """With what may have been attached since it was first seen."""
-        return self._directory.registry.resolve(ModelRef.parse(f"{name}@{pointer}"))
+        return self._directory.registry.resolve(self._allowed(f"{name}@{pointer}"))
+
+    def _allowed(self, text: str) -> ModelRef:
+        ref = ModelRef.parse(text)
+        if not self._may_see(ref.name):
+            raise AccessRefusedError(
+                f"The model {ref.name} belongs to a group that you are not in. Ask the facility's "
+                "staff."
+            )
+        return ref
 
     def tsv(self) -> str:
         """One line per model under a line of column names; for macros."""

@@ -9,6 +9,7 @@ from micserve.registry import Registry, open_registry
 from micserve.serving.directory import Directory
 from micserve.serving.scratch import Scratch
 from micserve.serving.uploads import UploadLimits
+from services.gateway.accounts import Accounts, open_accounts
 from services.gateway.catalogue import Catalogue
 from services.gateway.quality import QualityDesk
 from services.gateway.settings import GatewaySettings
@@ -26,17 +27,19 @@ class Parts:
     quality: QualityDesk
     scratch: Scratch
     limits: UploadLimits
+    accounts: Accounts
 
 
 def open_parts(settings: GatewaySettings, registry: Registry | None) -> Parts:
     """What the routes need, from settings; closed by the app."""
+    accounts = open_accounts(settings)
     directory = Directory(
         registry or open_registry(settings=settings), alias_seconds=settings.alias_s
     )
     return Parts(
         settings=settings,
         directory=directory,
-        catalogue=Catalogue(directory),
+        catalogue=Catalogue(directory, may_see=accounts.may_see),
         upstreams=Upstreams(settings.upstreams, connect_patience_s=settings.connect_patience_s),
         quality=QualityDesk(processes=settings.quality_processes, waiting=settings.quality_queue),
         scratch=Scratch(settings.scratch_folder),
@@ -45,6 +48,7 @@ def open_parts(settings: GatewaySettings, registry: Registry | None) -> Parts:
             spool_bytes=settings.spool_bytes,
             patience_s=settings.upload_patience_s,
         ),
+        accounts=accounts,
     )
 
 

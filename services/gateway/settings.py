@@ -1,9 +1,9 @@
 """How the gateway runs: read from the environment, all in `MICSERVE_*`; see `docs/settings.md`."""
 
 import ipaddress
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, model_validator
 
 from micserve.families import FAMILIES
 from micserve.serving.settings import ServingSettings
@@ -25,12 +25,49 @@ class GatewaySettings(ServingSettings):
 
     gateway_host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on. Anything but this machine's own needs "
-        "MICSERVE_GATEWAY_PUBLIC: there are no accounts, whoever reaches the gateway may use it.",
+        description="Address to listen on. On anything but this machine's own, accounts are on.",
     )
     gateway_public: bool = Field(
         default=False,
-        description="Set to true to listen on an address that other machines reach.",
+        description="Set to true to listen on an address that other machines reach without "
+        "accounts: whoever reaches the gateway may use it.",
+    )
+    accounts: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether people need a token or a login: `on`, `off`, or `auto`, which is on "
+        "when other machines reach the gateway and MICSERVE_GATEWAY_PUBLIC is not set. Set it to "
+        "`on` behind a reverse proxy.",
+    )
+    session_hours: PositiveFloat = Field(
+        default=168.0, description="Hours after which a login in the browser ends."
+    )
+    person_max_jobs: NonNegativeInt = Field(
+        default=4, description="Jobs that one person may have waiting or running."
+    )
+    person_requests_per_minute: PositiveInt = Field(
+        default=1200, description="Requests that one person may send in a minute."
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="Address of an OpenID Connect provider, for a login with the institute's "
+        "account; `/.well-known/openid-configuration` is looked for below it.",
+    )
+    oidc_client_id: str = Field(default="", description="What the provider calls this server.")
+    oidc_client_secret: SecretStr = Field(
+        default=SecretStr(""), description="What the provider gave this server to prove itself."
+    )
+    oidc_name_claim: str = Field(
+        default="preferred_username",
+        description="Claim that becomes the person's name; `email` and `sub` are tried after it.",
+    )
+    oidc_groups_claim: str = Field(
+        default="groups", description="Claim with the list of the person's groups."
+    )
+    oidc_maintainers: str = Field(
+        default="", description="Group of the provider whose members are maintainers."
+    )
+    oidc_admins: str = Field(
+        default="", description="Group of the provider whose members are admins."
     )
     gateway_port: PositiveInt = Field(default=8000, description="Port to listen on.")
     n2v_url: str | None = _address("Noise2Void")
@@ -62,13 +99,24 @@ class GatewaySettings(ServingSettings):
 
     @model_validator(mode="after")
     def _refuse_strangers(self) -> Self:
-        if not self.gateway_public and not _is_loopback(self.gateway_host):
+        if self.accounts == "off" and not self.gateway_public and self.is_reached_by_others:
             raise ValueError(
-                f"the gateway will not listen on {self.gateway_host}: other machines reach that "
-                "address, and whoever reaches the gateway may use it. If that is what you want, "
-                "set MICSERVE_GATEWAY_PUBLIC=true"
+                f"the gateway will not listen on {self.gateway_host} without accounts: other "
+                "machines reach that address, and whoever reaches the gateway may use it. Leave "
+                "MICSERVE_ACCOUNTS at auto, or set MICSERVE_GATEWAY_PUBLIC=true if that is what "
+                "you want"
             )
         return self
+
+    @property
+    def is_reached_by_others(self) -> bool:
+        return not _is_loopback(self.gateway_host)
+
+    @property
+    def accounts_on(self) -> bool:
+        if self.accounts == "auto":
+            return self.is_reached_by_others and not self.gateway_public
+        return self.accounts == "on"
 
     @property
     def upstreams(self) -> dict[str, str]:
