@@ -22,9 +22,11 @@ from services.gateway import negotiation, reports
 from services.gateway.accounts.door import Door
 from services.gateway.accounts.login import add_login
 from services.gateway.catalogue import Listing, ModelDetail, VersionView, version_view
+from services.gateway.fiji import add_fiji
 from services.gateway.metrics import CountRequests, GatewayMetrics
 from services.gateway.page.shell import add_static
 from services.gateway.pages import landing_page
+from services.gateway.parcels import TSV, predict_listed
 from services.gateway.parts import Accept, Here, Parts, open_parts
 from services.gateway.settings import GatewaySettings
 
@@ -50,6 +52,7 @@ def create_app(
             parts.accounts.store.close()
             await parts.upstreams.close()
             parts.quality.close()
+            parts.parcels.close()
             parts.scratch.close()
 
     app = FastAPIOffline(
@@ -71,6 +74,7 @@ def create_app(
     _add_probes(app, metrics)
     add_login(app, settings)
     add_static(app)
+    add_fiji(app)
     return app
 
 
@@ -174,18 +178,25 @@ def _add_work(app: FastAPI) -> None:
         responses=problem_responses(404, 413, 422, 503),
         openapi_extra=predict_openapi(FAMILIES.values()),
     )
-    async def predict(name: str, request: Request, here: Here) -> Response:
+    async def predict(name: str, request: Request, here: Here, accept: Accept = "*/*") -> Response:
         query = request.query_params
         pointer = query.get("version", "production")
         version = await asyncio.to_thread(here.catalogue.version, name, pointer)
         rest = [(k, v) for k, v in query.multi_items() if k != "version"]
-        return await here.upstreams.forward(
-            version.family,
-            f"/v1/models/{version.name}/predict",
-            [("version", str(version.version)), *rest],
-            request,
-            here.limits,
-        )
+        asked = [("version", str(version.version)), *rest]
+        address = f"/v1/models/{version.name}/predict"
+        if accept.startswith(TSV):
+            return await predict_listed(
+                request,
+                version.family,
+                address,
+                asked,
+                parcels=here.parcels,
+                upstreams=here.upstreams,
+                scratch=here.scratch,
+                limits=here.limits,
+            )
+        return await here.upstreams.forward(version.family, address, asked, request, here.limits)
 
     @app.post(
         "/v1/qc",
@@ -202,6 +213,7 @@ def _add_work(app: FastAPI) -> None:
             upstreams=here.upstreams,
             desk=here.quality,
             scratch=here.scratch,
+            parcels=here.parcels,
             limits=here.limits,
         )
 

@@ -3,7 +3,7 @@
 Translates the registry's words into the gateway's; knows no HTTP.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -85,7 +85,12 @@ class Listing(_View):
     """Why the list may be old: the registry does not answer."""
 
 
-TSV_COLUMNS = ("name", "production", "latest", "family", "axes", "job")
+TSV_COLUMNS = (
+    *("name", "production", "latest", "family", "axes", "job"),
+    *("title", "channels", "pixel_size_um", "outputs"),
+)
+
+PARAMETER_COLUMNS = ("name", "type", "default", "minimum", "maximum", "choices", "description")
 
 
 class Catalogue:
@@ -97,8 +102,7 @@ class Catalogue:
         self._directory, self._may_see = directory, may_see
 
     def listing(self) -> Listing:
-        models = [m for m in self._directory.list_models() if self._may_see(m.name)]
-        return Listing(models=tuple(map(_view, _served(models))), trouble=self._directory.trouble)
+        return Listing(models=tuple(map(_view, self._shown())), trouble=self._directory.trouble)
 
     def detail(self, name: str) -> ModelDetail:
         versions = self._directory.registry.list_versions(self._allowed(name).name)
@@ -127,11 +131,55 @@ class Catalogue:
 
     def tsv(self) -> str:
         """One line per model under a line of column names; for macros."""
-        rows = [
-            (m.name, str(m.production or ""), str(m.latest), m.family, m.axes, m.job)
-            for m in self.listing().models
-        ]
-        return "".join("\t".join(row) + "\n" for row in (TSV_COLUMNS, *rows))
+        return tab_separated(TSV_COLUMNS, map(_row, self._shown()))
+
+    def _shown(self) -> list[Model]:
+        return _served(m for m in self._directory.list_models() if self._may_see(m.name))
+
+    def parameters_tsv(self, name: str, pointer: str) -> str:
+        """One line per parameter of a prediction with this version; for macros' dialogs."""
+        version = self.version(name, pointer)
+        entries = parameter_list(FAMILIES[version.family])
+        own = version.card.parameters
+        return tab_separated(PARAMETER_COLUMNS, (_parameter_row(e, own) for e in entries))
+
+
+def tab_separated(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Lines with tabs between; what could be taken for one of them becomes a space."""
+    return "".join("\t".join(" ".join(c.split()) for c in row) + "\n" for row in (columns, *rows))
+
+
+def _row(model: Model) -> tuple[str, ...]:
+    family, card = FAMILIES[model.latest.family], model.latest.card
+    production = model.aliases.get("production")
+    size = (card.pixel_size_um or {}).get("X")
+    return (
+        *(model.name, str(production or ""), str(model.latest.version), family.name, card.axes),
+        *(family.job, family.title, str(card.channels), "" if size is None else f"{size:g}"),
+        ",".join(family.outputs),
+    )
+
+
+def _parameter_row(entry: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a dialog needs; where the family has no default of its own, the model's."""
+    forms = entry.get("anyOf", [entry])
+    kinds = [form.get("type") for form in forms]
+    choices = [str(word) for form in forms for word in form.get("enum", ())]
+    kind = "choice" if choices else "text"
+    if len([k for k in kinds if k not in (None, "null")]) == 1 and not choices:
+        kind = next(k for k in kinds if k not in (None, "null"))
+    default = entry.get("default")
+    if default is None:
+        default = own.get(entry["name"], "")
+    ends = [
+        next((form[key] for form in forms for key in keys if key in form), "")
+        for keys in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
+    ]
+    text = str(default).lower() if isinstance(default, bool) else str(default)
+    return (
+        *(entry["name"], {"string": "text"}.get(kind, kind), text, *map(str, ends)),
+        *("|".join(choices), entry.get("description", "")),
+    )
 
 
 def version_view(version: ModelVersion) -> VersionView:

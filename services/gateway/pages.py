@@ -26,3 +26,8 @@ def landing_page(listing: Listing, *, address: str) -> str:
     return _templates.get_template("landing.html").render(
         models=listing.models, trouble=listing.trouble, address=address, version=__version__
     )
+
+
+def fiji_page(*, address: str) -> str:
+    """HTML: how to install the toolset of Fiji and ImageJ, in three steps."""
+    return _templates.get_template("fiji.html").render(address=address, version=__version__)

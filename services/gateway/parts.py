@@ -11,6 +11,7 @@ from micserve.serving.scratch import Scratch
 from micserve.serving.uploads import UploadLimits
 from services.gateway.accounts import Accounts, open_accounts
 from services.gateway.catalogue import Catalogue
+from services.gateway.parcels import Parcels
 from services.gateway.quality import QualityDesk
 from services.gateway.settings import GatewaySettings
 from services.gateway.upstream import Upstreams
@@ -26,6 +27,7 @@ class Parts:
     upstreams: Upstreams
     quality: QualityDesk
     scratch: Scratch
+    parcels: Parcels
     limits: UploadLimits
     accounts: Accounts
 
@@ -36,13 +38,15 @@ def open_parts(settings: GatewaySettings, registry: Registry | None) -> Parts:
     directory = Directory(
         registry or open_registry(settings=settings), alias_seconds=settings.alias_s
     )
+    scratch = Scratch(settings.scratch_folder)
     return Parts(
         settings=settings,
         directory=directory,
         catalogue=Catalogue(directory, may_see=accounts.may_see),
         upstreams=Upstreams(settings.upstreams, connect_patience_s=settings.connect_patience_s),
         quality=QualityDesk(processes=settings.quality_processes, waiting=settings.quality_queue),
-        scratch=Scratch(settings.scratch_folder),
+        scratch=scratch,
+        parcels=Parcels(scratch),
         limits=UploadLimits(
             max_bytes=settings.max_request_bytes,
             spool_bytes=settings.spool_bytes,

@@ -16,7 +16,8 @@ from micserve.serving.scratch import Scratch
 from micserve.serving.uploads import Form, UploadLimits, receive_form
 from services.gateway import negotiation
 from services.gateway.catalogue import Catalogue
-from services.gateway.quality import ENDINGS, FORMATS, QualityDesk, ReportOrder
+from services.gateway.parcels import TSV, Parcels, listed
+from services.gateway.quality import ENDINGS, FORMATS, QualityDesk, ReportFormat, ReportOrder
 from services.gateway.upstream import Upstreams
 
 MEDIA_TYPES = {".html": "text/html", ".pdf": "application/pdf"}
@@ -47,7 +48,7 @@ OPENAPI: dict[str, Any] = {
         },
     },
     "responses": {
-        "200": {"description": "By `Accept`.", "content": {kind: {} for kind in FORMATS}}
+        "200": {"description": "By `Accept`.", "content": {kind: {} for kind in (*FORMATS, TSV)}}
     },
 }
 
@@ -60,10 +61,12 @@ async def compare(
     upstreams: Upstreams,
     desk: QualityDesk,
     scratch: Scratch,
+    parcels: Parcels,
     limits: UploadLimits,
 ) -> Response:
     """Judge what a form holds, and answer in the form that `accept` prefers."""
-    wanted = next(f for f in FORMATS if f == negotiation.choose(accept, FORMATS))
+    chosen = negotiation.choose(accept, (*FORMATS, TSV))
+    wanted: ReportFormat = next((f for f in FORMATS if f == chosen), "application/zip")
     desk.refuse_when_full()
     with scratch.folder() as folder:
         form = await receive_form(request, folder, limits)
@@ -82,6 +85,8 @@ async def compare(
             folder=folder,
         )
         path = await desk.report(order)
+        if chosen == TSV:
+            return await listed(parcels, path, {})
         size = path.stat().st_size
         file = path.open("rb")
     headers = {"Content-Disposition": disposition(f"qc-{Path(order.name).stem}.{ENDINGS[wanted]}")}

@@ -5,7 +5,7 @@ Knows addresses and connections; knows nothing of models or pixels.
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from micserve.errors import CancelledError, ServiceUnavailableError
 from micserve.serving.logs import REQUEST_ID_HEADER, current_request_id
 from micserve.serving.uploads import UploadLimits, body
 
-Query = list[tuple[str, str | int | float | bool | None]]
+Query = Sequence[tuple[str, str | int | float | bool | None]]
 
 PASSED_ON = ("content-type", "content-length")
 """Of the request; all else is between the client and the gateway."""
@@ -121,7 +121,7 @@ class Upstreams:
         request = self._client.build_request(
             "POST",
             address + path,
-            params=query,
+            params=list(query),
             content=content,
             headers={**headers, "X-Request-Id": current_request_id()},
         )

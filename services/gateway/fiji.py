@@ -1,0 +1,118 @@
+"""`/fiji/`: what users of Fiji and ImageJ install, with this server's address filled in.
+
+The files are those of the repository's `fiji/` folder; the toolset is put together from its
+parts, because a macro cannot include another. Knows text and addresses, no image.
+"""
+
+import asyncio
+import re
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+
+from micserve.errors import NotFoundError
+from micserve.serving.problems import problem_responses
+from services.gateway.pages import fiji_page
+from services.gateway.parcels import TSV, TYPES
+from services.gateway.parts import Here
+
+FOLDER = Path(__file__).resolve().parents[2] / "fiji"
+
+DEFAULT_ADDRESS = "http://127.0.0.1:8000"
+"""Stands in the files where a server's own address goes."""
+
+LIBRARY = ("http", "answers", "images", "predict", "segment", "quality", "batch")
+TOOLS = ("tools", "dialogs", "choosing")
+
+SCRIPTS: tuple[str, ...] = ()
+
+TEXT = "text/plain; charset=utf-8"
+
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
+
+
+def library_text() -> str:
+    """The functions that a macro calls, as one text."""
+    return _joined("library", LIBRARY)
+
+
+def toolset_text() -> str:
+    """The toolset: its tools, then the functions that they need."""
+    return _joined("toolset", TOOLS) + "\n" + library_text()
+
+
+def _joined(folder: str, names: tuple[str, ...]) -> str:
+    parts = [(FOLDER / folder / f"{name}.ijm").read_text("ascii") for name in names]
+    return "\n".join(parts)
+
+
+def addressed(text: str, address: str) -> str:
+    """With this server's address instead of the default."""
+    return text.replace(DEFAULT_ADDRESS, address)
+
+
+def address_of(request: Request) -> str:
+    """As the visitor wrote it; what could end a string of a macro is not taken."""
+    address = str(request.base_url).rstrip("/")
+    return address if _ADDRESS.fullmatch(address) else DEFAULT_ADDRESS
+
+
+def _file(name: str) -> str:
+    match name:
+        case "micserve.ijm":
+            return toolset_text()
+        case "micserve_library.ijm" | "Library.txt":
+            return library_text()
+        case "install_micserve.ijm":
+            return (FOLDER / name).read_text("ascii")
+        case _ if name in SCRIPTS:
+            return (FOLDER / "scripts" / name).read_text("utf-8")
+    raise NotFoundError(f"There is no {name} here. See /fiji/ for what there is.")
+
+
+def add_fiji(app: FastAPI) -> None:
+    @app.get("/fiji", include_in_schema=False)
+    @app.get("/fiji/", include_in_schema=False)
+    async def page(request: Request) -> Response:
+        return HTMLResponse(fiji_page(address=address_of(request)))
+
+    @app.get("/fiji/pictures/{name}", include_in_schema=False)
+    async def picture(name: str) -> Response:
+        path = FOLDER / "pictures" / name
+        known = {file.name for file in (FOLDER / "pictures").glob("*.png")}
+        if name not in known:
+            raise NotFoundError(f"There is no picture {name} here.")
+        return Response(await asyncio.to_thread(path.read_bytes), media_type="image/png")
+
+    @app.get(
+        "/fiji/{name}",
+        summary="The Fiji toolset, the macro functions and the scripts, for this server",
+        response_class=PlainTextResponse,
+        responses=problem_responses(404),
+    )
+    async def file(name: str, request: Request) -> Response:
+        text = await asyncio.to_thread(_file, name)
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(addressed(text, address_of(request)), media_type=TEXT, headers=headers)
+
+    @app.get(
+        "/v1/models/{name}/parameters.tsv",
+        summary="What a prediction may be asked, as tab-separated text, for macros' dialogs",
+        response_class=PlainTextResponse,
+        responses=problem_responses(404, 422, 503),
+    )
+    async def parameters(name: str, here: Here, version: str = "production") -> Response:
+        text = await asyncio.to_thread(here.catalogue.parameters_tsv, name, version)
+        return Response(text, media_type=f"{TSV}; charset=utf-8")
+
+    @app.get(
+        "/v1/parcels/{identity}/{name:path}",
+        summary="One file of a result that was listed as a table",
+        response_class=FileResponse,
+        responses=problem_responses(404),
+    )
+    async def parcel_file(identity: str, name: str, here: Here) -> Response:
+        path = await asyncio.to_thread(here.parcels.file, identity, name)
+        kind = TYPES.get(path.suffix, "application/octet-stream")
+        return FileResponse(path, media_type=kind)

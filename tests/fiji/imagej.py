@@ -1,0 +1,162 @@
+"""The real ImageJ in a display of its own, as a test drives it; knows nothing of micserve.
+
+One program serves many tests: starting Java takes seconds. What a macro prints, returns and
+fails with comes back; its dialogs can be read, filled, pressed and photographed.
+"""
+
+import base64
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+JAR = Path(os.environ.get("MICSERVE_TEST_IMAGEJ", "/usr/share/java/ij.jar"))
+DRIVER = Path(__file__).with_name("ImageJDriver.java")
+PATIENCE_S = 120
+SCREEN = "1400x1000x24"
+
+
+class MacroError(AssertionError):
+    """The macro stopped at an error of ImageJ's interpreter."""
+
+
+def require_imagej() -> None:
+    missing = [tool for tool in ("java", "javac", "Xvfb", "curl") if not shutil.which(tool)]
+    if missing or not JAR.exists():
+        lacking = ", ".join([*missing, *([] if JAR.exists() else [str(JAR)])])
+        pytest.skip(f"no real ImageJ here: {lacking} (apt packages imagej, xvfb, curl, a JDK)")
+
+
+@dataclass
+class ImageJ:
+    """One ImageJ with its own home and preferences."""
+
+    home: Path
+    java: tuple[str, ...] = ()
+    display: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        classes = self.home / "classes"
+        subprocess.run(["javac", "-cp", JAR, "-d", classes, DRIVER], check=True, timeout=PATIENCE_S)
+        screen = self._start_display()
+        (self.home / "tmp").mkdir(exist_ok=True)
+        self.process = subprocess.Popen(
+            [
+                "java", f"-Duser.home={self.home}", f"-Djava.io.tmpdir={self.home / 'tmp'}",
+                f"-Dplugins.dir={self.home / 'ImageJ'}", "-Xmx1g", *self.java,
+                "-cp", f"{JAR}:{classes}", "ImageJDriver",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(self.home / "imagej.log").open("ab"),
+            env={**os.environ, "DISPLAY": f":{screen}", "LC_ALL": "C.UTF-8"},
+            cwd=self.home,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def _start_display(self) -> str:
+        reading, writing = os.pipe()
+        self.display = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(writing), "-screen", "0", SCREEN, "-nolisten", "tcp"],
+            pass_fds=(writing,),
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            return pipe.readline().strip()
+
+    def stop(self) -> None:
+        for program in (self.process, self.display):
+            if program is not None and program.poll() is None:
+                os.killpg(program.pid, signal.SIGKILL)
+                program.wait()
+
+    def ask(self, command: str, *arguments: str) -> list[str]:
+        assert self.process is not None
+        assert self.process.stdin is not None
+        words = [command, *(base64.b64encode(str(a).encode()).decode() for a in arguments)]
+        self.process.stdin.write(("\t".join(words) + "\n").encode())
+        self.process.stdin.flush()
+        answer = [base64.b64decode(word).decode() for word in self._answer().split("\t")[1:]]
+        assert answer[0] != "problem", answer[1]
+        return answer
+
+    def _answer(self) -> str:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        while True:
+            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE_S)
+            assert ready, "ImageJ does not answer"
+            line = self.process.stdout.readline().decode()
+            assert line, "ImageJ ended: " + (self.home / "imagej.log").read_text()[-2000:]
+            if line.startswith("ANSWER"):
+                return line.rstrip("\n")
+
+    def begin(self, macro: str, argument: str = "") -> None:
+        """Start a macro, and come back at once."""
+        self.ask("start", macro, argument)
+
+    def finish(self, patience_s: float = PATIENCE_S) -> str:
+        """What the macro that was begun returns."""
+        state, *rest = self.ask("join", str(int(patience_s * 1000)))
+        if state == "running":
+            self.photograph(self.home / "stuck.png")
+            windows = self.windows()
+            self.stop()
+            self.start()
+            raise AssertionError(f"the macro did not end; windows {windows}\n{rest[0]}")
+        value, error = rest
+        if error:
+            raise MacroError(error)
+        return value
+
+    def run(self, macro: str, argument: str = "", patience_s: float = PATIENCE_S) -> str:
+        self.begin(macro, argument)
+        return self.finish(patience_s)
+
+    def windows(self) -> list[str]:
+        """`Class:title` of each window that is shown."""
+        return self.ask("windows")[1:]
+
+    def wait_for_window(self, title: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not any(window.partition(":")[2] == title for window in self.windows()):
+            state, *rest = self.ask("join", "50")
+            assert state == "running", f"the macro ended before {title!r} was shown: {rest}"
+            assert time.monotonic() < deadline, f"no window {title!r}, only {self.windows()}"
+
+    def dialog(self, title: str) -> list[str]:
+        """All words of a dialog, when it is there."""
+        self.wait_for_window(title)
+        return self.ask("fields", title)[1:]
+
+    def fill(self, title: str, **values: str) -> None:
+        self.wait_for_window(title)
+        for label, value in values.items():
+            self.ask("set", title, label, value)
+
+    def set(self, title: str, label: str, value: str) -> None:
+        self.wait_for_window(title)
+        self.ask("set", title, label, value)
+
+    def press(self, title: str, button: str = "OK") -> None:
+        self.wait_for_window(title)
+        self.ask("press", title, button)
+
+    def escape(self) -> None:
+        self.ask("escape")
+
+    def log(self) -> str:
+        return self.ask("log")[1]
+
+    def photograph(self, path: Path, title: str = "") -> None:
+        self.ask("picture", str(path), title)
