@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +13,13 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from micserve.cli.console import err, out, working
+from micserve.cli.console import err, out, progressing, working
 from micserve.client import Client
 from micserve.errors import ParameterError, QualityControlError
-from micserve.qc import MEASURES, About, RestorationReport, evaluate_restoration
+from micserve.qc import MEASURES, About, RestorationReport, Spot, evaluate_restoration
 from micserve.registry import ModelRef, ModelVersion, open_registry
 from micserve.serving.report_files import read_case, summary_for_listings, write_report
+from micserve.serving.spot_tables import read_spots
 
 SUFFIXES = {".tif", ".tiff", ".png"}
 
@@ -40,14 +42,21 @@ def qc(
     model: Annotated[
         str | None, typer.Option(help="Make the predictions with this model, from --source")
     ] = None,
+    spots: Annotated[
+        Path | None,
+        typer.Option(help="Where the true spots are: a CSV, or a folder of them (X, Y in pixels)"),
+    ] = None,
     report: Annotated[
-        Path, typer.Option(help="Folder for report.html, metrics.csv, report.json and maps/")
+        Path,
+        typer.Option(
+            help="Folder for report.html, report.pdf, metrics.csv, report.json, pictures/ and maps/"
+        ),
     ] = Path("qc-report"),
     attach: Annotated[
         bool, typer.Option("--attach", help="Keep the report with the model's version")
     ] = False,
 ) -> None:
-    """Compare predictions, their input and a Gaussian filter with the ground truth."""
+    """Compare predictions, their input and plain filters with the ground truth."""
     if (prediction is None) == (model is None):
         raise ParameterError("give either --prediction, or --model together with --source")
     if model is not None and source is None:
@@ -64,10 +73,10 @@ def qc(
             case, truths[name] = read_case(
                 name, prediction=result_file, target=truth_file, source=input_file
             )
-            cases.append(case)
-        with working("Comparing …"):
-            result = evaluate_restoration(cases)
-        with _replacing(report) as folder:
+            cases.append(case if spots is None else replace(case, spots=_spots_of(name, spots)))
+        with progressing("Comparing") as told:
+            result = evaluate_restoration(cases, progress=told)
+        with working("Writing the report …"), _replacing(report) as folder:
             write_report(result, folder, about=_about(version), truths=truths)
     if attach and version is not None:
         open_registry().attach_qc(version, summary_for_listings(result), report)
@@ -83,6 +92,10 @@ def images_in(place: Path) -> Images:
     if not found:
         raise QualityControlError(f"there is no TIFF or PNG image at {place}")
     return found
+
+
+def _spots_of(name: str, tables: Path) -> tuple[Spot, ...]:
+    return read_spots(tables / f"{name}.csv" if tables.is_dir() else tables)
 
 
 def _predict_all(version: ModelVersion, sources: Images, folder: Path) -> Path:
@@ -147,3 +160,5 @@ def print_summary(report: RestorationReport) -> None:
         table.add_row(measure.column, *("–" if v is None else f"{v:.4g}" for v in values))
     out.print(table)
     out.print(report.summary.verdict.sentence, soft_wrap=True)
+    if report.summary.verdict.spots:
+        out.print(report.summary.verdict.spots, soft_wrap=True)

@@ -8,6 +8,7 @@
         ├─ report_json ──► RestorationDocument  the documented schema
         ├─ report_csv, zerocost_csv             ours with units; the notebooks' columns
         └─ draw_pictures ──► Picture(s) ──► report_html   one self-contained page
+                                        └──► pdf.report_pdf the same for print
 
     the measures        snr psnr rmse mae                 EPFL's SNR plugin: grey values as they are
     one by one          compare difference_maps           the notebooks' normalisation, a true RMSE
@@ -17,14 +18,16 @@
     ImageJ's blur       imagej_blur_8bit                  to reproduce figures made in ImageJ
 
 Works on arrays; imports no file format, web framework or runtime. Matplotlib is
-loaded only when pictures are drawn.
+loaded only when pictures are drawn, ReportLab only with `micserve.qc.pdf`.
 """
 
 from micserve.qc.about import About
-from micserve.qc.baselines import GAUSSIAN, Filter, Sweep
+from micserve.qc.baselines import BASELINES, GAUSSIAN, MEDIAN, NON_LOCAL_MEANS, Filter
 from micserve.qc.document import RestorationDocument, report_json
 from micserve.qc.epfl import mae, psnr, rmse, snr
+from micserve.qc.evaluate import evaluate_restoration
 from micserve.qc.imagej_blur import imagej_blur_8bit
+from micserve.qc.intervals import Interval, differences, interval
 from micserve.qc.measures import MEASURES, Measure, Scores
 from micserve.qc.moments import pearson_r, scale_invariant_psnr
 from micserve.qc.normalized import Maps, compare, difference_maps
@@ -36,18 +39,23 @@ from micserve.qc.restoration import (
     MethodResult,
     RestorationCase,
     RestorationReport,
-    evaluate_restoration,
 )
+from micserve.qc.spots import Spot, SpotsFound
 from micserve.qc.summary import Comparison, Summary, Verdict
+from micserve.qc.sweep import Sweep
 from micserve.qc.tables import report_csv, zerocost_csv
 
 __all__ = [
+    "BASELINES",
     "GAUSSIAN",
     "MEASURES",
+    "MEDIAN",
+    "NON_LOCAL_MEANS",
     "About",
     "Comparison",
     "Filter",
     "ImageResult",
+    "Interval",
     "Maps",
     "Measure",
     "Method",
@@ -57,14 +65,18 @@ __all__ = [
     "RestorationDocument",
     "RestorationReport",
     "Scores",
+    "Spot",
+    "SpotsFound",
     "Summary",
     "Sweep",
     "Verdict",
     "compare",
     "difference_maps",
+    "differences",
     "draw_pictures",
     "evaluate_restoration",
     "imagej_blur_8bit",
+    "interval",
     "mae",
     "pearson_r",
     "psnr",

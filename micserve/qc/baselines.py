@@ -3,22 +3,24 @@
 The setting is chosen *with* the ground truth, which nobody has for a new image:
 a baseline here is as good as the filter can be, and every report says so.
 A further filter is one more `Filter`, passed to `evaluate_restoration`.
+How a setting is found for many or large images is `micserve.qc.sweep`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import convolve, gaussian_filter, median_filter
+from skimage.morphology import disk
+from skimage.restoration import denoise_nl_means
 
-from micserve.errors import QualityControlError
-from micserve.qc.moments import Moments, moments
-from micserve.qc.normalized import target_range
-from micserve.qc.planes import Plane, Planes
+from micserve.qc.planes import Plane
 
-SLICES_TRIED = 16
-"""Of each stack at most, evenly spaced, while settings are compared: enough to rank them."""
+NLM_PATCH, NLM_DISTANCE = 5, 5
+"""Pixels: the patches that are compared, and how far away they are looked for."""
+NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float64)
+"""Immerkær 1996: blind to flat and slanted parts, so that what is left is noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,12 @@ class Filter:
     settings: tuple[float, ...]
     apply: Callable[[Plane, float], Plane]
     """One float64 plane (Y, X) and a setting to a plane of the same shape."""
+    crop: int | None = None
+    """Settings are compared on the liveliest window of so many pixels square, for filters that
+    would take long on all; None compares them on whole slices."""
+    most_pixels: int | None = None
+    """Of all images together, beyond which the filter is left out, because it would take minutes;
+    None for a filter that is always affordable."""
 
     def at(self, setting: float) -> Callable[[Plane], Plane]:
         return lambda plane: self.apply(plane, setting)
@@ -49,6 +57,40 @@ def _gaussian(plane: Plane, sigma: float) -> Plane:
     return np.asarray(gaussian_filter(plane, sigma, mode="nearest"), dtype=np.float64)
 
 
+def _median(plane: Plane, radius: float) -> Plane:
+    return np.asarray(median_filter(plane, footprint=disk(int(radius)), mode="nearest"))
+
+
+def _non_local_means(plane: Plane, strength: float) -> Plane:
+    sd = noise_sd(plane)
+    if sd == 0:
+        return plane
+    return np.asarray(
+        denoise_nl_means(
+            plane,
+            patch_size=NLM_PATCH,
+            patch_distance=NLM_DISTANCE,
+            h=strength * sd,
+            sigma=sd,
+            fast_mode=True,
+        ),
+        dtype=np.float64,
+    )
+
+
+def noise_sd(plane: Plane) -> float:
+    """Standard deviation of the noise, grey values, from the image alone [1].
+
+    References
+    ----------
+    .. [1] Immerkær 1996, Fast noise variance estimation, doi:10.1006/cviu.1996.0060.
+    """
+    if min(plane.shape) < NOISE_MASK.shape[0]:
+        return 0.0
+    left = convolve(plane, NOISE_MASK)[1:-1, 1:-1]
+    return float(math.sqrt(math.pi / 2) * np.abs(left).mean() / 6)
+
+
 GAUSSIAN = Filter(
     key="gaussian",
     label="Gaussian",
@@ -59,62 +101,30 @@ GAUSSIAN = Filter(
 )
 """In 2D, slice by slice, so that time points are never mixed; edge pixels are continued."""
 
+MEDIAN = Filter(
+    key="median",
+    label="Median",
+    symbol="r",
+    unit="px",
+    settings=(1, 2, 3, 4, 5),
+    apply=_median,
+    crop=512,
+    most_pixels=48_000_000,
+)
+"""Over a disk of radius r, as ImageJ's; on whole images within about a minute."""
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """What was tried and which setting won; one setting for all images."""
+NON_LOCAL_MEANS = Filter(
+    key="nlm",
+    label="Non-local means",
+    symbol="h",
+    unit="× noise",
+    settings=(0.5, 0.7, 0.9, 1.1, 1.4, 1.8, 2.3),
+    apply=_non_local_means,
+    crop=512,
+    most_pixels=32_000_000,
+)
+"""Buades et al. 2005, doi:10.1109/CVPR.2005.38, as scikit-image has it: patches of 5 × 5 px within
+5 px; the cut-off h in noise standard deviations, which are estimated slice by slice."""
 
-    filter: Filter
-    tried: tuple[tuple[float, float], ...]
-    """(setting, mean normalised PSNR over images in dB)."""
-
-    @property
-    def best(self) -> float:
-        return max(self.tried, key=lambda trial: trial[1])[0]
-
-
-def sweep(filter_: Filter, pairs: Sequence[tuple[Planes, Planes]]) -> Sweep:
-    """The setting with the highest mean normalised PSNR over (source, target) `pairs`.
-
-    Raises
-    ------
-    QualityControlError
-        When no ground truth shows anything, so that settings cannot be ranked.
-    """
-    spans = [_span(target) for _, target in pairs]
-    seen = [(pair, span) for pair, span in zip(pairs, spans, strict=True) if span > 0]
-    if not seen:
-        raise QualityControlError(
-            f"no ground truth shows anything, so the best {filter_.symbol} of the "
-            f"{filter_.label} filter cannot be found; give a ground truth with a structure in it."
-        )
-    return Sweep(
-        filter_,
-        tuple(
-            (setting, float(np.mean([_psnr(filter_, setting, *pair, span) for pair, span in seen])))
-            for setting in filter_.settings
-        ),
-    )
-
-
-def _span(target: Planes) -> float:
-    try:
-        low, high = target_range(target)
-    except QualityControlError:
-        return 0.0
-    return high - low
-
-
-def _psnr(filter_: Filter, setting: float, source: Planes, target: Planes, span: float) -> float:
-    found: Moments | None = None
-    for index in _spread(len(target)):
-        one = moments(filter_.apply(source[index], setting), target[index])
-        found = one if found is None else found + one
-    mse = found.fitted_mse if found else 0.0
-    return math.inf if mse == 0 else 10 * math.log10(span**2 / mse)
-
-
-def _spread(slices: int) -> Iterable[int]:
-    if slices <= SLICES_TRIED:
-        return range(slices)
-    return (round(index) for index in np.linspace(0, slices - 1, SLICES_TRIED))
+BASELINES = (GAUSSIAN, MEDIAN, NON_LOCAL_MEANS)
+"""What stands beside a prediction when nothing else is asked for."""

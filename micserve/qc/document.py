@@ -7,12 +7,15 @@ which JSON cannot say: they are `null` there, and `identical` is true.
 
 import math
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from micserve.qc.about import About
+from micserve.qc.intervals import Interval
 from micserve.qc.measures import MEASURES, Direction, Scores
 from micserve.qc.restoration import ImageResult, Method, MethodResult, RestorationReport
+from micserve.qc.spots import BINS, SpotsFound, SpotsOfMethod, wilson
 from micserve.qc.summary import Comparison, Light, Outcome
 
 
@@ -49,6 +52,18 @@ class TrialDocument(_Document):
     psnr_normalized_db: float | None = Field(description="Mean over images, dB.")
 
 
+class IntervalDocument(_Document):
+    """Around a mean over images."""
+
+    low: float
+    high: float
+    kind: Literal["bootstrap", "range"] = Field(
+        description="bootstrap: 95 % percentile interval of the mean over resampled images; range: "
+        "the lowest and highest image, where there are only two or three."
+    )
+    images: int
+
+
 class MethodDocument(_Document):
     key: str = Field(description="prediction, input, or a filter such as gaussian.")
     label: str = Field(description="As a person reads it.")
@@ -58,6 +73,7 @@ class MethodDocument(_Document):
         description="True for filters: an optimistic choice, not available for new images."
     )
     tried: tuple[TrialDocument, ...] = Field(description="All settings that were compared.")
+    tried_on: str = Field(default="", description="Where, in words; empty for whole slices.")
 
 
 class MethodScoresDocument(_Document):
@@ -71,6 +87,9 @@ class ImageDocument(_Document):
     shape: tuple[int, ...] = Field(description="Pixels per axis, Y and X last.")
     scores: tuple[MethodScoresDocument, ...]
     notes: tuple[str, ...] = Field(description="What could not be measured, and why.")
+    target_sha256: str = Field(
+        default="", description="Of the ground truth's shape and grey values, whatever its dtype."
+    )
 
 
 class ComparisonDocument(_Document):
@@ -80,6 +99,11 @@ class ComparisonDocument(_Document):
     ssim_gain: float | None
     snr_gain_db: float | None
     better_in: int = Field(description="Images in which the prediction has the higher PSNR.")
+    psnr_interval: IntervalDocument | None = Field(
+        default=None, description="Of the image-by-image gains, dB."
+    )
+    ssim_interval: IntervalDocument | None = None
+    snr_interval: IntervalDocument | None = None
 
 
 class SummaryDocument(_Document):
@@ -91,6 +115,47 @@ class SummaryDocument(_Document):
     verdict: str = Field(description="One or two sentences for a person.")
     means: dict[str, ScoresDocument] = Field(description="Mean over images, by method.")
     comparisons: tuple[ComparisonDocument, ...]
+    spots: str = Field(default="", description="What happens to dim spots, for a person.")
+    intervals: dict[str, dict[str, IntervalDocument]] = Field(
+        default={}, description="Of the means, by method and measure."
+    )
+
+
+class SpotBinDocument(_Document):
+    bin: str
+    true: int = Field(description="True spots with a contrast in this bin.")
+    found: int = Field(description="Of these, found.")
+    recall: float | None
+    recall_low: float = Field(description="Lower end of the 95 % Wilson interval.")
+    recall_high: float
+    detected: int = Field(description="Detections with a contrast of their own in this bin.")
+    right: int = Field(description="Of these, true.")
+    precision: float | None
+
+
+class SpotsOfMethodDocument(_Document):
+    method: str
+    threshold_grey: float | None = Field(
+        description="Contrast from which a blob counts as detected: that with the highest F1, "
+        "chosen with the ground truth; null when nothing is found."
+    )
+    recall: float
+    precision: float | None
+    f1: float
+    bins: tuple[SpotBinDocument, ...] = Field(description="From dim to bright.")
+
+
+class SpotsDocument(_Document):
+    """Which spots are found in what each method made; one detector (LoG) for all."""
+
+    true: int
+    given: bool = Field(
+        description="Whether a table said where spots are; else those of the clean images count."
+    )
+    planes: int = Field(description="That were searched.")
+    planes_of: int = Field(description="That there are.")
+    edges_grey: tuple[float, ...] = Field(description="Contrasts between the bins, grey values.")
+    methods: tuple[SpotsOfMethodDocument, ...]
 
 
 class MeasureDocument(_Document):
@@ -119,6 +184,9 @@ class RestorationDocument(_Document):
     summary: SummaryDocument
     images: tuple[ImageDocument, ...]
     notes: tuple[str, ...]
+    spots: SpotsDocument | None = Field(
+        default=None, description="null where the images show too few spots."
+    )
 
 
 def report_json(report: RestorationReport, *, about: About | None = None) -> RestorationDocument:
@@ -150,9 +218,61 @@ def report_json(report: RestorationReport, *, about: About | None = None) -> Res
             verdict=verdict.sentence,
             means={key: _scores(scores) for key, scores in report.summary.means.items()},
             comparisons=tuple(_comparison(one) for one in verdict.comparisons),
+            spots=verdict.spots,
+            intervals={
+                key: {measure: _known(one) for measure, one in found.items()}
+                for key, found in report.summary.intervals.items()
+            },
         ),
         images=tuple(_image(image) for image in report.images),
         notes=report.notes,
+        spots=None if report.spots is None else _spots(report.spots),
+    )
+
+
+def _known(one: Interval) -> IntervalDocument:
+    return IntervalDocument(low=one.low, high=one.high, kind=one.kind, images=one.images)
+
+
+def _interval(one: Interval | None) -> IntervalDocument | None:
+    return None if one is None else _known(one)
+
+
+def _spots(found: SpotsFound) -> SpotsDocument:
+    return SpotsDocument(
+        true=len(found.true),
+        given=found.given,
+        planes=found.planes,
+        planes_of=found.planes_of,
+        edges_grey=found.edges,
+        methods=tuple(
+            SpotsOfMethodDocument(
+                method=key,
+                threshold_grey=_finite(one.threshold),
+                recall=one.recall,
+                precision=one.precision,
+                f1=one.f1,
+                bins=tuple(_bin(found, key, one, number) for number in range(len(BINS))),
+            )
+            for key, one in found.methods.items()
+        ),
+    )
+
+
+def _bin(found: SpotsFound, key: str, one: SpotsOfMethod, number: int) -> SpotBinDocument:
+    hits, true = found.in_bin(key, number)
+    low, high = wilson(hits, true)
+    right, detected = one.right[number], one.detected[number]
+    return SpotBinDocument(
+        bin=BINS[number],
+        true=true,
+        found=hits,
+        recall=hits / true if true else None,
+        recall_low=low,
+        recall_high=high,
+        detected=detected,
+        right=right,
+        precision=right / detected if detected else None,
     )
 
 
@@ -168,6 +288,7 @@ def _method(method: Method) -> MethodDocument:
             TrialDocument(setting=setting, psnr_normalized_db=_finite(psnr))
             for setting, psnr in (sweep.tried if sweep else ())
         ),
+        tried_on=sweep.tried_on if sweep else "",
     )
 
 
@@ -177,6 +298,7 @@ def _image(image: ImageResult) -> ImageDocument:
         shape=image.shape,
         scores=tuple(_method_scores(key, found) for key, found in image.results.items()),
         notes=image.notes,
+        target_sha256=image.target_sha256,
     )
 
 
@@ -201,6 +323,9 @@ def _comparison(one: Comparison) -> ComparisonDocument:
         ssim_gain=_finite(one.ssim_gain),
         snr_gain_db=_finite(one.snr_gain_db),
         better_in=one.better_in,
+        psnr_interval=_interval(one.psnr_interval),
+        ssim_interval=_interval(one.ssim_interval),
+        snr_interval=_interval(one.snr_interval),
     )
 
 

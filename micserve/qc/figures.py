@@ -30,7 +30,7 @@ WIDTH = 11.0
 DPI = 150
 TEXT, SMALL = 12, 10.5
 """Points at `WIDTH`: above 6.5 pt in print."""
-MARGIN_TOP, MARGIN_BOTTOM, MARGIN_RIGHT = 0.36, 0.06, 1.15
+MARGIN_TOP, MARGIN_BOTTOM, MARGIN_RIGHT = 0.56, 0.06, 1.15
 GAP, ROW_GAP, BAR_WIDTH = 0.06, 0.2, 0.14
 SMALLEST_ROW, TALLEST_ROW, WIDEST_IMAGE = 1.5, 5.0, 2.42
 """Inches; a row is never too low for the label of its colour bar."""
@@ -60,14 +60,14 @@ def panels(seen: View) -> bytes:
     ):
         _show(whole, _thinned(plane), extent=(0, shape[1], shape[0], 0), **grey)
         shown = _show(zoom, seen.window.of(plane), extent=_window_extent(seen), **grey)
-        whole.set_title(seen.labels[key], fontsize=TEXT, color=INK, pad=7)
+        whole.set_title(title(seen.labels[key]), fontsize=TEXT, color=INK, pad=7)
         _frame(whole, seen)
         zoom.axhline(seen.window.line + 0.5, color=FRAME, linewidth=1.0, linestyle=(0, (4, 4)))
         _scale_bar(zoom, seen)
     bars[0].set_position(_around(bars))
     bars[1].remove()
     _colour_bar(figure, shown, bars[0], seen.unit, extend="both")
-    return _png(figure, "gray")
+    return png_of(figure, "gray")
 
 
 def maps(seen: View) -> bytes:
@@ -80,10 +80,10 @@ def maps(seen: View) -> bytes:
     ):
         error = _show(above, _thinned(found.error), cmap="viridis", vmin=0, vmax=most)
         ssim = _show(below, _thinned(found.ssim), cmap="cividis", vmin=0, vmax=1)
-        above.set_title(seen.labels[key], fontsize=TEXT, color=INK, pad=7)
+        above.set_title(title(seen.labels[key]), fontsize=TEXT, color=INK, pad=7)
     _colour_bar(figure, error, bars[0], "error\n(fraction of range)", extend="max")
     _colour_bar(figure, ssim, bars[1], "SSIM\n(1 = same)", extend="min")
-    return _png(figure, "viridis", "cividis")
+    return png_of(figure, "viridis", "cividis")
 
 
 def curves(seen: View) -> bytes:
@@ -94,19 +94,19 @@ def curves(seen: View) -> bytes:
     along = (seen.window.left + np.arange(seen.window.width)) * step
     bins = _bins(seen)
     for key in _legend_order(seen.planes):
-        plane, style = seen.planes[key], _style(key, list(seen.planes))
+        plane, style = seen.planes[key], style_of(key, list(seen.planes))
         profile.plot(along, seen.window.along(plane), label=seen.labels[key], **style)
         counts, _ = np.histogram(plane, bins)
         histogram.stairs(counts, bins, label=seen.labels[key], **style)
-    _label(profile, f"x ({'µm' if seen.pixel_size_um else 'px'})", seen.unit)
-    _label(histogram, seen.unit, "pixels")
+    label_axes(profile, f"x ({'µm' if seen.pixel_size_um else 'px'})", seen.unit)
+    label_axes(histogram, seen.unit, "pixels")
     histogram.set_yscale("log")
     histogram.set_ylim(bottom=0.7)
     handles, labels = profile.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize=TEXT
     )
-    return _png(figure)
+    return png_of(figure)
 
 
 def slices(scores: Mapping[str, Sequence[Scores]], labels: Mapping[str, str]) -> bytes:
@@ -119,15 +119,15 @@ def slices(scores: Mapping[str, Sequence[Scores]], labels: Mapping[str, str]) ->
     ):
         for key, along in scores.items():
             values = [_number(getattr(one, field)) for one in along]
-            style = _style(key, list(scores))
+            style = style_of(key, list(scores))
             axes.plot(range(1, len(values) + 1), values, label=labels[key], **style)
-        _label(axes, "slice", unit)
+        label_axes(axes, "slice", unit)
         axes.xaxis.get_major_locator().set_params(integer=True)
     handles, names = left.get_legend_handles_labels()
     figure.legend(
         handles, names, loc="outside upper center", ncols=len(names), frameon=False, fontsize=TEXT
     )
-    return _png(figure)
+    return png_of(figure)
 
 
 def _grid(columns: int, aspects: Sequence[float]) -> tuple[Figure, list[list[Axes]], list[Axes]]:
@@ -205,13 +205,23 @@ def _scale_bar(axes: Axes, seen: View) -> None:
     )
 
 
+def title(label: str) -> str:
+    """A filter's setting below its name: columns are narrow."""
+    name, equals, value = label.partition(" = ")
+    if not equals:
+        return label
+    name, _, symbol = name.rpartition(" ")
+    return f"{name}\n{symbol} = {value}"
+
+
 def _round_length(most: float) -> float:
     """1, 2 or 5 times a power of ten, at most `most`."""
     power = 10.0 ** np.floor(np.log10(most))
     return float(max(step * power for step in (1, 2, 5) if step * power <= most * (1 + 1e-9)))
 
 
-def _label(axes: Axes, x: str, y: str) -> None:
+def label_axes(axes: Axes, x: str, y: str) -> None:
+    """Words, quiet axes and a grid behind."""
     axes.set_xlabel(x, fontsize=TEXT, color=INK)
     axes.set_ylabel(y, fontsize=TEXT, color=INK)
     axes.tick_params(labelsize=SMALL, colors=INK)
@@ -221,7 +231,8 @@ def _label(axes: Axes, x: str, y: str) -> None:
     axes.margins(x=0.01)
 
 
-def _style(key: str, keys: list[str]) -> dict[str, Any]:
+def style_of(key: str, keys: list[str]) -> dict[str, Any]:
+    """Colour and line of one of the methods `keys`."""
     if key in STYLES:
         return STYLES[key]
     others = [other for other in keys if other not in STYLES]
@@ -260,7 +271,7 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None or not np.isfinite(value) else value
 
 
-def _png(figure: Figure, *maps: str) -> bytes:
+def png_of(figure: Figure, *maps: str) -> bytes:
     """As PNG; a figure of maps gets a palette of their colours, which halves a picture of noise."""
     figure.set_dpi(DPI)
     canvas: Any = FigureCanvasAgg(figure)

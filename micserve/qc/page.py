@@ -7,20 +7,23 @@ page is laid out, not how anything was measured.
 import base64
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from micserve.qc.about import About
+from micserve.qc.intervals import Interval, in_words
 from micserve.qc.measures import MEASURES, Measure, Scores
 from micserve.qc.picture import Picture
 from micserve.qc.restoration import RestorationReport
+from micserve.qc.spots import BINS, SpotsFound
+from micserve.qc.sweep import Sweep
 
 SIGNS = {"green": "✓", "amber": "!", "red": "✕", "grey": "?"}
 HEADLINES = {
-    "green": "Better than the input and than the plain filter",
+    "green": "Better than the input and than every plain filter",
     "red": "Not better than the input",
     "grey": "Cannot be judged",
 }
@@ -30,6 +33,8 @@ HEADLINES = {
 class Cell:
     text: str
     best: bool = False
+    around: str = ""
+    """The interval, as printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +71,31 @@ def report_html(
     verdict = report.summary.verdict
     return _template().render(
         about=about,
-        header=list(_header(report, about)),
+        header=list(header_lines(report, about)),
         light=verdict.light,
         sign=SIGNS[verdict.light],
-        headline=_headline(report),
+        headline=headline(report),
         sentence=verdict.sentence,
+        spots_sentence=verdict.spots,
         methods=[method.label for method in report.methods],
-        means=[_row(measure, report) for measure in MEASURES],
-        images=list(_image_rows(report)),
+        means=[mean_row(measure, report) for measure in MEASURES],
+        gains=list(gain_rows(report)),
+        intervals=interval_words(report),
+        spots=None if report.spots is None else list(spot_rows(report)),
+        spot_bins=[] if report.spots is None else bin_names(report.spots),
+        spots_how="" if report.spots is None else spots_how(report.spots),
+        images=list(image_rows(report)),
         count=len(report.images),
         measures=MEASURES,
-        sweeps=[_sweep(method.sweep) for method in report.methods if method.sweep],
+        sweeps=[sweep_rows(method.sweep) for method in report.methods if method.sweep],
         notes=report.notes,
         pictures=[
             (name, [(one, _data_address(one.png)) for one in group])
-            for name, group in groupby(pictures, key=lambda picture: picture.image)
+            for name, group in groupby(
+                (one for one in pictures if one.image), key=lambda picture: picture.image
+            )
         ],
+        spot_pictures=[(one, _data_address(one.png)) for one in pictures if not one.image],
     )
 
 
@@ -96,7 +110,8 @@ def _template() -> Template:
     return environment.get_template("report.html")
 
 
-def _headline(report: RestorationReport) -> str:
+def headline(report: RestorationReport) -> str:
+    """The verdict in a few words."""
     verdict = report.summary.verdict
     if verdict.light != "amber":
         return HEADLINES[verdict.light]
@@ -108,13 +123,14 @@ def _headline(report: RestorationReport) -> str:
     return "Better than the input, but not clearly better than a plain filter"
 
 
-def _header(report: RestorationReport, about: About) -> Iterator[tuple[str, str]]:
+def header_lines(report: RestorationReport, about: About) -> Iterator[tuple[str, str]]:
+    """(what, value)."""
     if about.model:
         yield "Model", about.model
     if about.digest:
         yield "Digest", f"sha256 {about.digest.removeprefix('sha256:')[:16]}…"
     count = len(report.images)
-    against = " and ".join(method.label for method in report.methods[1:])
+    against = ", ".join(method.label for method in report.methods[1:])
     compared = f"{count} {'image' if count == 1 else 'images'} with ground truth"
     yield "Compared", f"{compared}; beside it: {against}" if against else compared
     if about.made_at is not None:
@@ -122,9 +138,131 @@ def _header(report: RestorationReport, about: About) -> Iterator[tuple[str, str]
     yield from about.details
 
 
-def _row(measure: Measure, report: RestorationReport) -> Row:
-    means = [report.summary.means[method.key] for method in report.methods]
-    return Row(measure, _marked(measure, means))
+def mean_row(measure: Measure, report: RestorationReport) -> Row:
+    """Means over images with their intervals."""
+    keys = [method.key for method in report.methods]
+    cells = _marked(measure, [report.summary.means[key] for key in keys])
+    known = [report.summary.intervals[key].get(measure.key) for key in keys]
+    return Row(
+        measure,
+        tuple(
+            replace(cell, around=span(one, measure)) for cell, one in zip(cells, known, strict=True)
+        ),
+    )
+
+
+def span(one: Interval | None, measure: Measure) -> str:
+    """`36.1 to 37.0`, or nothing."""
+    if one is None:
+        return ""
+    return f"{number(one.low, measure)} to {number(one.high, measure)}"
+
+
+def interval_words(report: RestorationReport) -> str:
+    """What the intervals in the table of means are."""
+    of = report.summary.intervals["prediction"]
+    return in_words(next(iter(of.values()), None))
+
+
+@dataclass(frozen=True, slots=True)
+class GainRow:
+    """The prediction minus one other method."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    """PSNR, SSIM, SNR."""
+    better_in: str
+
+
+GAINS = ("psnr_normalized_db", "ssim", "snr_db")
+
+
+def gain_rows(report: RestorationReport) -> Iterator[GainRow]:
+    """What the prediction gains over each other method, with paired intervals."""
+    measures = [next(one for one in MEASURES if one.key == key) for key in GAINS]
+    for one in report.summary.verdict.comparisons:
+        gains = (
+            (one.psnr_gain_db, one.psnr_interval),
+            (one.ssim_gain, one.ssim_interval),
+            (one.snr_gain_db, one.snr_interval),
+        )
+        yield GainRow(
+            one.label,
+            tuple(
+                Cell(_signed(gain, measure), around=_signed_span(around, measure))
+                for (gain, around), measure in zip(gains, measures, strict=True)
+            ),
+            f"{one.better_in} of {report.summary.images}",
+        )
+
+
+def _signed(value: float | None, measure: Measure) -> str:
+    text = number(value, measure)
+    return f"+{text}" if value is not None and value > 0 else text
+
+
+def _signed_span(one: Interval | None, measure: Measure) -> str:
+    return "" if one is None else f"{_signed(one.low, measure)} to {_signed(one.high, measure)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpotRow:
+    """One method: found of true per bin, then recall, precision and F1."""
+
+    label: str
+    cells: tuple[Cell, ...]
+
+
+def bin_names(found: SpotsFound) -> list[tuple[str, str]]:
+    """(name, contrasts in grey values) of each bin."""
+    ends = [0.0, *found.edges]
+    spans = [f"{low:.3g} to {high:.3g}" for low, high in zip(ends, found.edges, strict=False)]
+    return list(zip(BINS, [*spans, f"above {ends[-1]:.3g}"], strict=True))
+
+
+def spot_rows(report: RestorationReport) -> Iterator[SpotRow]:
+    """One per method, the best of each column marked."""
+    found = report.spots
+    assert found is not None
+    rows = []
+    for method in report.methods:
+        one = found.methods[method.key]
+        bins = [found.in_bin(method.key, n) for n in range(len(BINS))]
+        shares = [one.recall, one.precision or 0.0, one.f1]
+        texts = [f"{hits} of {true}" for hits, true in bins]
+        texts += [f"{100 * value:.1f} %" for value in shares]
+        rows.append((method.label, [float(hits) for hits, _ in bins] + shares, texts))
+    for label, values, texts in rows:
+        yield SpotRow(
+            label,
+            tuple(
+                Cell(text, _is_best(value, [other[1][n] for other in rows]))
+                for n, (value, text) in enumerate(zip(values, texts, strict=True))
+            ),
+        )
+
+
+def _is_best(value: float, column: Sequence[float]) -> bool:
+    return value == max(column) and len(set(column)) > 1
+
+
+def spots_how(found: SpotsFound) -> str:
+    """Where the true spots come from, and how they were looked for."""
+    known = (
+        "their places were given"
+        if found.given
+        else "they are what the detector finds in the clean images"
+    )
+    searched = (
+        ""
+        if found.planes == found.planes_of
+        else f" {found.planes} of {found.planes_of} slices were searched."
+    )
+    return (
+        f"{len(found.true)} true spots: {known}. Every image is searched with the same detector "
+        "(Laplacian of Gaussian), each method at the threshold with its highest F1, which was "
+        f"chosen with the ground truth.{searched}"
+    )
 
 
 def _marked(measure: Measure, scores: Sequence[Scores]) -> tuple[Cell, ...]:
@@ -141,7 +279,8 @@ def _marked(measure: Measure, scores: Sequence[Scores]) -> tuple[Cell, ...]:
     )
 
 
-def _image_rows(report: RestorationReport) -> Iterator[ImageRows]:
+def image_rows(report: RestorationReport) -> Iterator[ImageRows]:
+    """Every image with every method."""
     labels = {method.key: method.label for method in report.methods}
     for image in report.images:
         by_measure = [
@@ -167,11 +306,13 @@ def number(value: float | None, measure: Measure) -> str:
     return f"{value:.{measure.decimals}f}".replace("-", "−")
 
 
-def _sweep(sweep: Any) -> dict[str, Any]:
+def sweep_rows(sweep: Sweep) -> dict[str, Any]:
+    """What was tried of one filter, as printed."""
     return {
         "label": sweep.filter.label,
         "symbol": sweep.filter.symbol,
         "unit": sweep.filter.unit,
+        "tried_on": sweep.tried_on,
         "trials": [
             (f"{setting:g}", "∞" if math.isinf(psnr) else f"{psnr:.2f}", setting == sweep.best)
             for setting, psnr in sweep.tried

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from micserve.qc.restoration import RestorationReport
+from micserve.qc.spot_view import dim_spots
 from micserve.qc.view import GREY, TRUTH, View, view
 
 PICTURES_SHOWN = 4
@@ -16,8 +17,8 @@ class Picture:
     """One figure: `png` is the file, the rest is text."""
 
     image: str
-    """Name of the case."""
-    kind: Literal["panels", "maps", "curves", "slices"]
+    """Name of the case; empty for what is of all images."""
+    kind: Literal["panels", "maps", "curves", "slices", "spots", "dim"]
     title: str
     caption: str
     alt: str
@@ -28,9 +29,11 @@ class Picture:
 def draw_pictures(
     report: RestorationReport, *, images: Sequence[str] | None = None, limit: int = PICTURES_SHOWN
 ) -> tuple[Picture, ...]:
-    """Figures of the images named, or of the first `limit` ones, in the report's order."""
+    """Figures of the images named, or of the first `limit` ones, in the report's order; at the
+    end those of the spots of all images, where there are any."""
     chosen = [image.name for image in report.images][:limit] if images is None else images
-    return tuple(picture for name in chosen for picture in _pictures(report, name))
+    drawn = [picture for name in chosen for picture in _pictures(report, name)]
+    return (*drawn, *_of_spots(report))
 
 
 def _pictures(report: RestorationReport, name: str) -> list[Picture]:
@@ -84,6 +87,35 @@ def _pictures(report: RestorationReport, name: str) -> list[Picture]:
             )
         )
     return drawn
+
+
+def _of_spots(report: RestorationReport) -> list[Picture]:
+    if report.spots is None:
+        return []
+    from micserve.qc import spot_figures
+
+    labels = {method.key: method.label for method in report.methods}
+    return [
+        Picture(
+            "",
+            "spots",
+            "What is found, by how bright it is",
+            "Left: the share of the true spots that is found. Right: the share of the detections "
+            "that is true. Lines are 95 % intervals (Wilson). Contrast is the detector's answer, "
+            "for a Gaussian spot its height above the surroundings.",
+            "Recall and precision of spot detection by contrast for each method.",
+            spot_figures.recall_and_precision(report.spots, labels),
+        ),
+        Picture(
+            "",
+            "dim",
+            "Some of the dimmest spots",
+            "Columns: spots of the dimmest tenth, evenly picked from dim to bright, each at the "
+            "same place and contrast in all rows. A ring: found there; a cross: not found.",
+            "Zoomed crops of dim spots for each method.",
+            spot_figures.gallery(dim_spots(report)),
+        ),
+    ]
 
 
 def _caption(seen: View) -> str:

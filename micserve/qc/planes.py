@@ -28,10 +28,13 @@ class Planes:
         (…, Y, X), integer or float, checked by `checked`.
     change
         Applied to each plane, for example a filter; must keep the shape.
+    keep
+        Called with a plane's index and what makes it, for planes worth keeping.
     """
 
     pixels: Pixels
     change: Callable[[Plane], Plane] | None = None
+    keep: Callable[[int, Callable[[], Plane]], Plane] | None = None
 
     def __len__(self) -> int:
         return int(np.prod(self.pixels.shape[:-2], dtype=np.int64))
@@ -39,6 +42,11 @@ class Planes:
     def __getitem__(self, index: int) -> Plane:
         if not 0 <= index < len(self):
             raise IndexError(index)
+        if self.keep is not None:
+            return self.keep(index, lambda: self._made(index))
+        return self._made(index)
+
+    def _made(self, index: int) -> Plane:
         where = np.unravel_index(index, self.pixels.shape[:-2]) if self.pixels.ndim > 2 else ()
         plane = np.asarray(self.pixels[where]).astype(np.float64)
         return plane if self.change is None else self.change(plane)

@@ -1,35 +1,30 @@
 """Restored images against their ground truth, beside the input and beside plain filters.
 
     RestorationCase(s) ──► evaluate_restoration ──► RestorationReport
-       name                                           methods   prediction, input, gaussian
+       name                                           methods   prediction, input, gaussian, …
        prediction                                     images    scores per image and per slice
-       target                                         summary   means and the verdict
-       source (optional)                              maps()    SSIM and error map, on demand
+       target                                         summary   means, intervals and the verdict
+       source (optional)                              spots     which are found, by brightness
+       spots (optional)                               maps()    SSIM and error map, on demand
 
 Knows arrays; knows no file format, no model and no page layout.
 """
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
 
 import numpy as np
 
 from micserve.errors import QualityControlError
-from micserve.qc import epfl, normalized
-from micserve.qc.baselines import GAUSSIAN, Filter, Sweep, sweep
+from micserve.qc import normalized
+from micserve.qc.kept import KeptPlanes
 from micserve.qc.measures import Scores
-from micserve.qc.moments import Moments, moments
-from micserve.qc.normalized import Maps, NormalizedSums, Scale
-from micserve.qc.planes import Pixels, Planes, checked_pair
-from micserve.qc.summary import Summary, summarize
+from micserve.qc.normalized import Maps, Scale
+from micserve.qc.planes import Pixels, Planes
+from micserve.qc.spots import Spot, SpotsFound
+from micserve.qc.summary import Summary
+from micserve.qc.sweep import Sweep
 
 PREDICTION, INPUT = "prediction", "input"
-TOLERATED_SHIFT = 0.1
-"""Of mean grey values, as a fraction of the ground truth's range, before a note is made."""
-TOLERATED_GAIN = 1.5
-"""Between prediction and ground truth, before a note is made."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +40,8 @@ class RestorationCase:
     """What the model was given; without it nothing is compared with input or filters."""
     pixel_size_um: float | None = None
     """Along X, in µm, for scale bars."""
+    spots: tuple[Spot, ...] | None = None
+    """Where the true spots are, when that is known; else those seen in the ground truth count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +76,8 @@ class ImageResult:
     """By method key."""
     notes: tuple[str, ...]
     """What could not be measured, and why, in words."""
+    target_sha256: str = ""
+    """Of the ground truth's pixels: two reports judged the same image when it is the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +89,9 @@ class RestorationReport:
     summary: Summary
     notes: tuple[str, ...]
     cases: tuple[RestorationCase, ...] = field(repr=False)
+    spots: SpotsFound | None = None
+    """None where the images show too few spots to say anything."""
+    kept: KeptPlanes = field(default_factory=KeptPlanes, repr=False)
 
     def method(self, key: str) -> Method:
         for method in self.methods:
@@ -101,16 +103,16 @@ class RestorationReport:
 
     def planes(self, image: str, method: str) -> Planes:
         """The pixels that were judged, in grey values, plane by plane."""
-        return _planes(self._case(image), self.method(method))
+        return planes_of(self._case(image), self.method(method), self.kept)
 
     def maps(self, image: str, method: str) -> Maps:
         """SSIM map and error map, float32, in the image's own shape."""
-        target = Planes(_array(self._case(image).target))
+        target = Planes(np.asarray(self._case(image).target))
         return normalized.stack_maps(self.planes(image, method), target, self._scale(image, method))
 
     def slice_maps(self, image: str, method: str, index: int) -> Maps:
         """Both maps of one slice, (Y, X), on the scale of the whole image."""
-        target = Planes(_array(self._case(image).target))
+        target = Planes(np.asarray(self._case(image).target))
         test = self.planes(image, method)
         return normalized.plane_maps(test[index], target[index], self._scale(image, method))[0]
 
@@ -135,201 +137,14 @@ class RestorationReport:
         )
 
 
-def evaluate_restoration(
-    cases: Sequence[RestorationCase],
-    *,
-    baselines: Sequence[Filter] = (GAUSSIAN,),
-    progress: Callable[[int, int], None] | None = None,
-) -> RestorationReport:
-    """Judge every case, per image and per slice.
-
-    Parameters
-    ----------
-    cases
-        At least one, each with its own name. Input and filters are judged only if every
-        case has a `source`: means over different images would not be comparable.
-    baselines
-        Filters to stand beside the prediction, each at its best setting for these images.
-    progress
-        Called with (images done, images in all); may raise to stop.
-
-    Raises
-    ------
-    QualityControlError
-        When images have different shapes, hold NaN or infinity, or are empty.
-    """
-    cases = tuple(cases)
-    _refuse_unusable(cases)
-    methods = tuple(_methods(cases, baselines))
-    images = []
-    for done, case in enumerate(cases, start=1):
-        images.append(_evaluate(case, methods))
-        if progress is not None:
-            progress(done, len(cases))
-    return RestorationReport(
-        methods=methods,
-        images=tuple(images),
-        summary=summarize(
-            {method.key: method.label for method in methods},
-            [{key: found.whole for key, found in image.results.items()} for image in images],
-        ),
-        notes=tuple(_notes(cases, methods, images)),
-        cases=cases,
-    )
-
-
-def _refuse_unusable(cases: Sequence[RestorationCase]) -> None:
-    if not cases:
-        raise QualityControlError(
-            "there is no image to compare; give at least one prediction with its ground truth."
-        )
-    names = [case.name for case in cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise QualityControlError(
-            f"more than one image is called {twice[0]!r}; give each its own name."
-        )
-    for case in cases:
-        truth = f"the ground truth of {case.name}"
-        checked_pair(
-            case.prediction,
-            case.target,
-            test_name=f"the prediction of {case.name}",
-            target_name=truth,
-        )
-        if case.source is not None:
-            checked_pair(
-                case.source, case.target, test_name=f"the input {case.name}", target_name=truth
-            )
-
-
-def _methods(cases: Sequence[RestorationCase], baselines: Sequence[Filter]) -> Iterator[Method]:
-    yield Method(PREDICTION, "Prediction")
-    pairs = [
-        (Planes(_array(case.source)), Planes(_array(case.target)))
-        for case in cases
-        if case.source is not None
-    ]
-    if len(pairs) < len(cases):
-        return
-    yield Method(INPUT, "Input")
-    for baseline in baselines:
-        try:
-            found = sweep(baseline, pairs)
-        except QualityControlError:
-            continue
-        yield Method(baseline.key, baseline.named(found.best), found)
-
-
-def _planes(case: RestorationCase, method: Method) -> Planes:
+def planes_of(case: RestorationCase, method: Method, kept: KeptPlanes) -> Planes:
+    """What one method made of one image, plane by plane."""
     if method.key == PREDICTION:
-        return Planes(_array(case.prediction))
-    source = _array(case.source)
+        return Planes(np.asarray(case.prediction))
+    source = np.asarray(case.source)
     if method.sweep is None:
         return Planes(source)
-    return Planes(source, method.sweep.filter.at(method.sweep.best))
-
-
-def _evaluate(case: RestorationCase, methods: Sequence[Method]) -> ImageResult:
-    target = Planes(_array(case.target))
-    notes = []
-    span: tuple[float, float] | None = None
-    try:
-        span = normalized.target_range(target)
-    except QualityControlError as error:
-        notes.append(f"{case.name}: {error}")
-    if span and not normalized.ssim_fits(target.plane_shape):
-        notes.append(
-            f"{case.name}: SSIM looks at {normalized.SSIM_WINDOW} × {normalized.SSIM_WINDOW} "
-            "pixels around each pixel; this image is smaller, so it has no SSIM."
-        )
-    results = {method.key: _measure(_planes(case, method), target, span) for method in methods}
-    notes += [
-        f"{case.name}: the {method.label} has the same grey value everywhere, so it has no "
-        "correlation with the ground truth."
-        for method in methods
-        if results[method.key].scale is not None and results[method.key].whole.pearson_r is None
-    ]
-    return ImageResult(case.name, tuple(target.pixels.shape), results, tuple(notes))
-
-
-def _measure(test: Planes, target: Planes, span: tuple[float, float] | None) -> MethodResult:
-    """Two passes over the planes: the second needs the gain that the first finds."""
-    errors, spread = [], []
-    for index in range(len(target)):
-        x, g = test[index], target[index]
-        errors.append(epfl.sums(x, g))
-        spread.append(moments(x, g))
-    whole_errors, whole_spread = reduce(add, errors), reduce(add, spread)
-    if span is None:
-        scores = [_scores(*found, None) for found in zip(errors, spread, strict=True)]
-        return MethodResult(_scores(whole_errors, whole_spread, None), tuple(scores), None)
-    on = normalized.scale(whole_spread, low=span[0], high=span[1])
-    shapes = [
-        normalized.plane_maps(test[index], target[index], on)[1] for index in range(len(target))
-    ]
-    return MethodResult(
-        whole=_scores(whole_errors, whole_spread, reduce(add, shapes)),
-        slices=tuple(_scores(*found) for found in zip(errors, spread, shapes, strict=True)),
-        scale=on,
-    )
-
-
-def _scores(errors: epfl.Sums, spread: Moments, shape: NormalizedSums | None) -> Scores:
-    return Scores(
-        snr_db=_where_defined(lambda: errors.snr),
-        psnr_db=_where_defined(lambda: errors.psnr),
-        rmse_grey=errors.rmse,
-        mae_grey=errors.mae,
-        ssim=shape.ssim if shape else None,
-        nrmse=shape.nrmse if shape else None,
-        psnr_normalized_db=shape.psnr if shape else None,
-        scale_invariant_psnr_db=_where_defined(lambda: spread.scale_invariant_psnr),
-        pearson_r=_where_defined(lambda: spread.pearson_r),
-        zerocost_compat_nrmse=shape.zerocost_compat_nrmse if shape else None,
-    )
-
-
-def _where_defined(measure: Callable[[], float]) -> float | None:
-    try:
-        return measure()
-    except QualityControlError:
-        return None
-
-
-def _notes(
-    cases: Sequence[RestorationCase], methods: Sequence[Method], images: Sequence[ImageResult]
-) -> Iterator[str]:
-    lacking = sum(case.source is None for case in cases)
-    if 0 < lacking < len(cases):
-        yield (
-            f"{lacking} of {len(cases)} images came without their input, so neither the input nor "
-            "a plain filter is compared; give all inputs or none."
-        )
-    for method in methods:
-        if method.sweep is not None:
-            yield (
-                f"The {method.sweep.filter.label} filter is shown at its best: "
-                f"{method.sweep.filter.symbol} was chosen with the ground truth, which nobody has "
-                "for a new image."
-            )
-    other_scale = sum(_has_another_scale(image.results[PREDICTION].scale) for image in images)
-    if other_scale:
-        which = "this image" if len(images) == 1 else f"{other_scale} of {len(images)} images"
-        yield (
-            f"Prediction and ground truth differ by a gain or an offset in {which}. SNR, PSNR, "
-            "RMSE and MAE count that as error; the normalised and scale-invariant measures do not."
-        )
-    for image in images:
-        yield from image.notes
-
-
-def _has_another_scale(scale: Scale | None) -> bool:
-    if scale is None or scale.gain <= 0:
-        return False
-    shifted = abs(scale.test_mean - scale.target_mean) > TOLERATED_SHIFT * scale.span
-    return shifted or not 1 / TOLERATED_GAIN <= scale.gain <= TOLERATED_GAIN
-
-
-def _array(pixels: Pixels | None) -> Pixels:
-    return np.asarray(pixels)
+    change = method.sweep.filter.at(method.sweep.best)
+    if method.sweep.filter.crop is None:
+        return Planes(source, change)
+    return kept.planes(source, change, key=(case.name, method.key))

@@ -68,6 +68,19 @@ class View:
 
 ORDER = ("input", "prediction")
 """What is shown first; filters follow, the ground truth comes last."""
+USUAL_FILTER = "gaussian"
+"""Always shown; of the others only the best, so that pictures stay large enough to see."""
+
+
+def shown_methods(report: RestorationReport) -> list[str]:
+    """Keys of the methods that have pictures, in the order in which they are shown."""
+    keys = [method.key for method in report.methods]
+    first = [key for key in ORDER if key in keys]
+    filters = [key for key in keys if key not in ORDER]
+    if len(filters) > 2:
+        best = max(filters, key=lambda key: report.summary.means[key].psnr_normalized_db or 0.0)
+        filters = [key for key in filters if key in (USUAL_FILTER, best)]
+    return first + filters
 
 
 def view(report: RestorationReport, image: str) -> View:
@@ -75,8 +88,7 @@ def view(report: RestorationReport, image: str) -> View:
     case = next(case for case in report.cases if case.name == image)
     target = Planes(np.asarray(case.target))
     index, y, x = _brightest(target)
-    keys = [method.key for method in report.methods]
-    keys = [key for key in ORDER if key in keys] + [key for key in keys if key not in ORDER]
+    keys = shown_methods(report)
     planes = {key: report.planes(image, key)[index] for key in keys}
     planes[TRUTH] = target[index]
     low, high, unit = _contrast(target)

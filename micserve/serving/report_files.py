@@ -1,11 +1,14 @@
 """A quality report as files: what `POST /v1/qc` zips, `micserve qc` writes and versions keep.
 
     report.html              one self-contained page
+    report.pdf               the same for print
     report.json              the documented schema
+    held_out.json            the numbers that `promote` compares versions by
     metrics.csv              one row per image, slice and method
     QC_metrics_zerocost.csv  the notebooks' own columns, where there was an input
     maps/SSIM_GTvs….tif      32 bit, with the names that the notebooks give them
     maps/RSE_GTvs….tif
+    pictures/….png           those of the page
 
 Knows files and images; the numbers are `micserve.qc`'s.
 """
@@ -28,6 +31,7 @@ from micserve.qc import (
     report_json,
     zerocost_csv,
 )
+from micserve.qc.held_out import held_out
 
 NOTEBOOK_NAMES = {"prediction": "Prediction", "input": "Source"}
 """Method to its name in the notebooks' file names."""
@@ -59,16 +63,26 @@ def write_report(
     truths
         The ground truth by the name of its case.
     """
-    (folder / "maps").mkdir(parents=True, exist_ok=True)
+    # ReportLab is of no use to a service that never writes a report.
+    from micserve.qc.pdf import report_pdf
+
+    for inside in ("maps", "pictures"):
+        (folder / inside).mkdir(parents=True, exist_ok=True)
+    pictures = draw_pictures(report)
     texts = {
-        "report.html": report_html(report, draw_pictures(report), about=about),
+        "report.html": report_html(report, pictures, about=about),
         "report.json": report_json(report, about=about).model_dump_json(indent=2),
+        "held_out.json": held_out(report).model_dump_json(),
         "metrics.csv": report_csv(report),
     }
     if "input" in {method.key for method in report.methods}:
         texts["QC_metrics_zerocost.csv"] = zerocost_csv(report)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
+    (folder / "report.pdf").write_bytes(report_pdf(report, pictures, about=about))
+    for picture in pictures:
+        name = "-".join(part for part in (picture.kind, Path(picture.image).stem) if part)
+        (folder / "pictures" / f"{name}.png").write_bytes(picture.png)
     for image in report.images:
         for method in report.methods:
             _write_maps(report, image.name, method.key, truths[image.name], folder / "maps")
@@ -83,6 +97,7 @@ def summary_for_listings(report: RestorationReport) -> dict[str, Any]:
         "light": verdict.light,
         "sentence": verdict.sentence,
         "beats_gaussian": all(one.outcome == "better" for one in filters) if filters else None,
+        "spots": verdict.spots,
         "means": {
             key: {measure.key: scores.value(measure) for measure in MEASURES}
             for key, scores in report.summary.means.items()

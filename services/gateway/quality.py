@@ -28,11 +28,14 @@ from micserve.qc import (
 from micserve.serving.process import die_with_parent
 from micserve.serving.report_files import read_case, write_report
 
-ReportFormat = Literal["application/json", "text/html", "text/csv", "application/zip"]
+ReportFormat = Literal[
+    "application/json", "text/html", "application/pdf", "text/csv", "application/zip"
+]
 
 FORMATS: tuple[ReportFormat, ...] = (
     "application/json",
     "text/html",
+    "application/pdf",
     "text/csv",
     "application/zip",
 )
@@ -40,6 +43,7 @@ FORMATS: tuple[ReportFormat, ...] = (
 ENDINGS: dict[ReportFormat, str] = {
     "application/json": "json",
     "text/html": "html",
+    "application/pdf": "pdf",
     "text/csv": "csv",
     "application/zip": "zip",
 }
@@ -124,6 +128,10 @@ def make_report(order: ReportOrder) -> Path:
             files = order.folder / "report"
             write_report(report, files, about=about, truths={order.name: truth})
             _archive(files, path)
+        case "application/pdf":
+            from micserve.qc.pdf import report_pdf  # loads ReportLab
+
+            path.write_bytes(report_pdf(report, draw_pictures(report), about=about))
         case text:
             path.write_text(_TEXTS[text](report, about), encoding="utf-8")
     return path

@@ -6,7 +6,7 @@ checked package, opened and ready to predict with.
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,13 +22,16 @@ from micserve.predict import LoadedModel
 from training.common import machine
 from training.common.config import assemble
 from training.common.flow import effective
-from training.common.learner import Trainer
+from training.common.learner import Learner, Trainer
 from training.common.loop import fit
 from training.common.package import pack
 from training.common.progress import Display
 from training.common.report import Training
-from training.common.state import RunFolder
+from training.common.state import Epoch, RunFolder
 from training.common.stopping import stop_on_signals
+
+Watch = Callable[[Learner, int], None]
+"""(the network, epochs done)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Trial:
     """Of training: building the network and all epochs."""
     report: Path
     verification: Verification
+    history: tuple[Epoch, ...]
+    package: Path
 
 
 class Unrecorded:
@@ -56,11 +61,30 @@ class Unrecorded:
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None: ...
 
 
+class Watched(Unrecorded):
+    """A `Run` that shows the network to somebody after every epoch."""
+
+    def __init__(self, learner: Learner, watch: Watch) -> None:
+        self._learner, self._watch = learner, watch
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        self._watch(self._learner, step)
+
+
 @contextmanager
 def trial(
-    trainer: Trainer[Any], parameters: Mapping[str, Any], *, console: Console
+    trainer: Trainer[Any],
+    parameters: Mapping[str, Any],
+    *,
+    console: Console,
+    watch: Watch | None = None,
 ) -> Iterator[Trial]:
     """Train with these parameters (`data`, `preset`, …); the files live as long as the block.
+
+    Parameters
+    ----------
+    watch
+        Called after every epoch, for example to measure what the network does by then.
 
     Raises
     ------
@@ -87,7 +111,7 @@ def trial(
                 learner,
                 plan,
                 folder=run,
-                run=Unrecorded(),
+                run=Unrecorded() if watch is None else Watched(learner, watch),
                 display=display,
                 stop=stop,
                 patience=config.early_stopping,
@@ -115,4 +139,4 @@ def trial(
         packed = pack(trainer, learner, config, data, training, folder=folder)
         opened = open_package(packed.path, into=folder / "opened")
         model = LoadedModel(opened.contract, OnnxBackend(opened.onnx, provider="cpu"))
-        yield Trial(model, seconds, packed.report, packed.verification)
+        yield Trial(model, seconds, packed.report, packed.verification, tuple(history), packed.path)
