@@ -28,13 +28,13 @@ class Opinion:
 
 def validate(path: Path) -> Opinion:
     """Is the description valid, are the files the ones it names, do the test tensors fit it?"""
-    with _quiet():
+    with quiet():
         return _opinion(_load(path).validation_summary, {"valid-format", "passed"})
 
 
 def test(path: Path) -> Opinion:
     """Does bioimageio.core get the test output from the test input with the ONNX network?"""
-    with _quiet():
+    with quiet():
         from bioimageio.core import test_model
 
         description = _load(path)
@@ -81,7 +81,7 @@ def _opinion(summary: Any, accepted: set[str]) -> Opinion:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Their log lines and warnings are in the summary already."""
     from loguru import logger
 

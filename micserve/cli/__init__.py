@@ -11,7 +11,7 @@ import sys
 import typer
 
 from micserve import __version__
-from micserve.cli import images, models, quality, token
+from micserve.cli import images, imports, models, quality, token
 from micserve.cli.console import complain
 from micserve.errors import CancelledError, MicserveError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 models.register(app)
+imports.register(app)
 images.register(app)
 quality.register(app)
 token.register(app)

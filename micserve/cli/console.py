@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.status import Status
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -16,10 +17,10 @@ def complain(sentence: str) -> None:
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """A spinner on a terminal; silence in a log file."""
-    with err.status(what):
-        yield
+def working(what: str) -> Iterator[Status]:
+    """A spinner on a terminal, whose words may be changed; silence in a log file."""
+    with err.status(what) as status:
+        yield status
 
 
 @contextmanager

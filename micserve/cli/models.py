@@ -94,7 +94,7 @@ def verify(
                 registry.fetch(version), network_of=network, digest=version.digest
             )
         registry.record_verification(version, verification)
-    _print_checks(verification)
+    print_checks(verification)
     verification.require_passed()
 
 
@@ -103,7 +103,7 @@ def network(path: Path) -> Callable[[NDArray[np.float32]], Mapping[str, NDArray[
     return OnnxBackend(path, provider="cpu").run
 
 
-def _print_checks(verification: Verification) -> None:
+def print_checks(verification: Verification) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     for check in verification.checks:
         mark = "[green]passed[/]" if check.passed else "[red]FAILED[/]"
