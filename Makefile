@@ -25,7 +25,7 @@ export BENTOML_DO_NOT_TRACK := true
 
 SERVE := .venvs/serve
 
-.PHONY: help demo up down status test test-quick lint bench clean setup $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
+.PHONY: help demo up down status test test-quick lint bench accuracy clean setup $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
 
 help:
 	@sed -n '3,8s/^# \{0,1\}//p' Makefile
@@ -76,6 +76,9 @@ lint: $(SERVE)/.ready
 
 bench: $(SERVE)/.ready .venvs/n2v/.ready
 	@$(SERVE)/bin/python -m tests.bench $(ARGS)
+
+accuracy: $(SERVE)/.ready $(STACKS:%=.venvs/%/.ready)
+	@$(SERVE)/bin/python -m tests.bench.accuracy $(ARGS)
 
 clean:
 	rm -rf .venvs var

@@ -10,18 +10,20 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from micserve.codecs import read_image
 from micserve.predict import LoadedModel, predict
-from micserve.qc import RestorationCase, RestorationReport, evaluate_restoration
+from micserve.qc import RestorationCase, RestorationReport, Scores, evaluate_restoration
 from training.care.trainer import CareTrainer
 from training.common.degraded import demo_stacks
+from training.common.measured import MODEL, Measured, write_measured
 from training.common.trial import trial
 
 
@@ -71,6 +73,12 @@ PARAMETERS: Mapping[int, Mapping[str, Any]] = {
 }
 
 
+IMAGES = {
+    2: "W2S, real noise, fields 6 to 8 of three channels",
+    3: "degraded demo stacks",
+}
+
+
 def measure(ndim: int, pairs: Pairs, scratch: Path, console: Console) -> Outcome:
     """Train, pack, predict, compare."""
     for kind, number in (("noisy", 0), ("clean", 1)):
@@ -88,6 +96,30 @@ def case(model: LoadedModel, noisy: Path, clean: Path) -> RestorationCase:
     source, target = read_image(noisy), read_image(clean)
     restored = predict(source, model, model.family.parameters()).image
     return RestorationCase(noisy.name, restored.data, target.data, source.data)
+
+
+def measured(ndim: int, outcome: Outcome) -> Measured:
+    """Means over the judged images."""
+    best = next(m.label for m in outcome.report.methods if m.key == "gaussian")
+    methods = {MODEL: "prediction", "noisy": "input", best: "gaussian"}
+
+    def means(value: Callable[[Scores], float | None]) -> dict[str, float]:
+        return {
+            title: float(
+                np.mean([value(image.results[key].whole) for image in outcome.report.images])
+            )
+            for title, key in methods.items()
+        }
+
+    return Measured(
+        model=f"CARE {ndim}D",
+        images=IMAGES[ndim],
+        seconds=outcome.seconds,
+        scores={
+            "scale-invariant PSNR, dB": means(lambda whole: whole.scale_invariant_psnr_db),
+            "SSIM": means(lambda whole: whole.ssim),
+        },
+    )
 
 
 def table(outcome: Outcome) -> str:
@@ -112,14 +144,19 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.care.accuracy", description=__doc__)
     parser.add_argument("--images", type=Path, required=True, help="folder with the test images")
     parser.add_argument("names", nargs="+", choices=("2d", "3d"))
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
     asked = parser.parse_args(arguments)
+    results = []
     for name in asked.names:
         with tempfile.TemporaryDirectory() as folder:
             scratch = Path(folder)
             pairs = w2s(asked.images) if name == "2d" else stacks(asked.images, scratch)
             outcome = measure(int(name[0]), pairs, scratch, Console(stderr=True))
+        results.append(measured(int(name[0]), outcome))
         sys.stdout.write(f"\nCARE {name.upper()}. {table(outcome)}\n")
         sys.stdout.flush()
+    if asked.json:
+        write_measured(asked.json, results)
     return 0
 
 

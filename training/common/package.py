@@ -268,10 +268,17 @@ def _pictures(data: Dataset, contract: ModelContract, learner: Learner) -> Pictu
     heads = learner.run(affine.apply(padded.read(whole))[None])
     answer = heads[contract.network.heads[0].name][0]
     answer = affine.invert(answer) if contract.restore_range else answer
-    answer = _one_channel(answer)[(slice(None), *(slice(0, n) for n in shown))]
-    flat = (0,) if contract.ndim == 2 else (0, grey.shape[1] // 2)
+    strides = contract.network.heads[0].stride
+    kept = (slice(0, -(-n // stride)) for n, stride in zip(shown, strides, strict=True))
+    answer = _one_channel(answer)[(slice(None), *kept)]
+    flat = _middle(grey)
     target = _filled_crop(plane.target, shown)[flat] if isinstance(plane, Pair) else None
-    return Pictures(grey[flat], answer[flat], plane.file, learner.samples, target)
+    return Pictures(grey[flat], answer[_middle(answer)], plane.file, learner.samples, target)
+
+
+def _middle(frame: NDArray[np.float32]) -> tuple[int, ...]:
+    """Where the first channel's (Y, X) is shown: of a stack, the plane in the middle."""
+    return (0,) if frame.ndim == 3 else (0, frame.shape[1] // 2)
 
 
 def _one_channel(answer: NDArray[np.float32]) -> NDArray[np.float32]:

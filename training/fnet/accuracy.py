@@ -33,6 +33,7 @@ from micserve.codecs import read_image, write_tiff
 from micserve.families.base import RestorationParameters
 from micserve.image import Image
 from micserve.predict import LoadedModel, predict
+from training.common.measured import MODEL, Measured, write_measured
 from training.common.trial import trial
 from training.fnet.trainer import FnetTrainer
 
@@ -105,8 +106,11 @@ EXPERIMENTS = {
 }
 
 
-def measure(experiment: Experiment, images: Path, console: Console) -> list[str]:
-    """Train, predict, compare; one Markdown row per method."""
+def measure(
+    experiment: Experiment, images: Path, console: Console
+) -> tuple[list[tuple[str, float]], float]:
+    """Train, predict, compare: each method with its r, the network first; and the seconds of
+    training."""
     learnt, judged = experiment.pairs(images)
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch)
@@ -118,16 +122,17 @@ def measure(experiment: Experiment, images: Path, console: Console) -> list[str]
         trainer = FnetTrainer(experiment.ndim)
         with trial(trainer, {**experiment.parameters, "data": data}, console=console) as found:
             named = f"fnet, {found.seconds:.0f} s of training"
-            rows = [_row(experiment, named, judged, _network(found.model, experiment.ndim))]
+            network = (named, _mean_r(judged, _network(found.model, experiment.ndim)))
+            seconds = found.seconds
     flat = [planes for pair in learnt for planes in _frames(pair, experiment.ndim)]
     window = max(WINDOWS, key=lambda sigma: abs(_mean_r(flat, _contrast(sigma))))
     blur = max(WINDOWS, key=lambda sigma: abs(_mean_r(flat, _blurred(sigma))))
-    return [
-        *rows,
-        _row(experiment, "the image itself", judged, lambda image: image),
-        _row(experiment, f"the image blurred, sigma {blur:g}", judged, _blurred(blur)),
-        _row(experiment, f"local contrast, sigma {window:g}", judged, _contrast(window)),
+    plain: list[tuple[str, Predicted]] = [
+        ("the image itself", lambda image: image),
+        (f"the image blurred, sigma {blur:g}", _blurred(blur)),
+        (f"local contrast, sigma {window:g}", _contrast(window)),
     ]
+    return [network, *((named, _mean_r(judged, method)) for named, method in plain)], seconds
 
 
 def pearson(found: Float, truth: Float) -> float:
@@ -168,8 +173,11 @@ def _mean_r(pairs: Sequence[Pair], method: Predicted) -> float:
     return float(np.mean([pearson(method(image), stain) for image, stain in pairs]))
 
 
-def _row(experiment: Experiment, method: str, judged: Sequence[Pair], found: Predicted) -> str:
-    return f"| {experiment.title} | {method} | {_mean_r(judged, found):.3f} |"
+def measured(experiment: Experiment, rows: Sequence[tuple[str, float]], seconds: float) -> Measured:
+    """The network beside what needs no training."""
+    names = (MODEL, *(method for method, _ in rows[1:]))
+    found = {name: r for name, (_, r) in zip(names, rows, strict=True)}
+    return Measured(f"fnet {experiment.ndim}D", experiment.title, seconds, {"Pearson's r": found})
 
 
 HEADER = "| images | method | Pearson's r |\n|---|---|---|"
@@ -179,11 +187,19 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.fnet.accuracy", description=__doc__)
     parser.add_argument("--images", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
     asked = parser.parse_args(arguments)
     console = Console(stderr=True)
+    results = []
     print(HEADER)
     for name in asked.names or EXPERIMENTS:
-        print("\n".join(measure(EXPERIMENTS[name], asked.images, console)), flush=True)
+        experiment = EXPERIMENTS[name]
+        rows, seconds = measure(experiment, asked.images, console)
+        results.append(measured(experiment, rows, seconds))
+        for method, r in rows:
+            print(f"| {experiment.title} | {method} | {r:.3f} |", flush=True)
+    if asked.json:
+        write_measured(asked.json, results)
     return 0
 
 

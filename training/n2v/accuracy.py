@@ -7,7 +7,6 @@ predicts with the packed ONNX network as the service does. Nothing is published.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -16,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from rich.console import Console
 
 from micserve.codecs import read_image
 from micserve.predict import LoadedModel, predict
 from micserve.qc import RestorationCase, RestorationReport, evaluate_restoration
 from training.common.degraded import demo_stacks
+from training.common.measured import MODEL, Measured, write_measured
 from training.common.trial import trial
 from training.n2v.trainer import Noise2VoidTrainer
 
@@ -60,6 +61,12 @@ MEASURES = {
     "demo3d": ("scale_invariant_psnr_db", "ssim"),
 }
 """What is printed of an experiment; of the others, the scale-invariant PSNR."""
+
+MEASURE_TITLES = {
+    "snr_db": "SNR, dB",
+    "scale_invariant_psnr_db": "scale-invariant PSNR, dB",
+    "ssim": "SSIM",
+}
 
 
 def experiments() -> dict[str, Experiment]:
@@ -153,6 +160,24 @@ def numbers(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def measured(experiment: Experiment, found: Mapping[str, Any], keys: Sequence[str]) -> Measured:
+    """Means over the judged images."""
+    methods = {MODEL: "prediction", "noisy": "input", found["gaussian"]: "gaussian"}
+    images = list(found["images"].values())
+    return Measured(
+        model=f"Noise2Void {experiment.ndim}D",
+        images=experiment.title,
+        seconds=found["seconds"],
+        scores={
+            MEASURE_TITLES[key]: {
+                title: float(np.mean([image[method][key] for image in images]))
+                for title, method in methods.items()
+            }
+            for key in keys
+        },
+    )
+
+
 def table(found: Mapping[str, Any], measure_key: str) -> str:
     """As the document has it."""
     decimals = 3 if measure_key == "ssim" else 2
@@ -174,16 +199,17 @@ def main(arguments: Sequence[str]) -> int:
     )
     asked = parser.parse_args(arguments)
     console = Console(stderr=True)
-    results = {}
+    results: list[Measured] = []
     for name in asked.names:
         found = numbers(measure(known[name], asked.images, console))
-        results[name] = found
-        for key in MEASURES.get(name, ("scale_invariant_psnr_db",)):
+        keys = MEASURES.get(name, ("scale_invariant_psnr_db",))
+        results.append(measured(known[name], found, keys))
+        for key in keys:
             title = f"{known[name].title}: {key}, trained in {found['seconds']:.0f} s"
             sys.stdout.write(f"\n{title}\n\n{table(found, key)}\n")
         sys.stdout.flush()
     if asked.json:
-        asked.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        write_measured(asked.json, results)
     return 0
 
 

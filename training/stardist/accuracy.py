@@ -29,6 +29,7 @@ from stardist.matching import matching_dataset
 
 from micserve.codecs import read_image
 from micserve.predict import LoadedModel, predict
+from training.common.measured import MODEL, Measured, write_measured
 from training.common.trial import trial
 from training.stardist.trainer import StarDistTrainer
 
@@ -69,30 +70,33 @@ class Outcome:
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     "2d": Experiment(
-        "dsb2018, quick",
+        "dsb2018, fluorescence",
         "dsb2018_train160",
         2,
         30,
         {
             "preset": "quick",
-            "number_of_epochs": 12,
+            "number_of_epochs": 60,
             "number_of_steps": 80,
-            "initial_learning_rate": 2e-3,
+            "initial_learning_rate": 1e-3,
         },
     ),
     "3d": Experiment(
-        "stardist_demo3d, quick",
+        "stardist_demo3d",
         "stardist_demo3d/train",
         3,
         2,
         {
             "preset": "quick",
             "percentage_validation": 25,
-            "number_of_epochs": 4,
+            "number_of_epochs": 8,
             "number_of_steps": 50,
-            "batch_size": 1,
-            "patch_size": 48,
-            "unet_n_first": 8,
+            "batch_size": 2,
+            "patch_size": 64,
+            "grid_parameter": 2,
+            "unet_n_depth": 2,
+            "unet_n_first": 16,
+            "use_data_augmentation": False,
             "initial_learning_rate": 2e-3,
         },
     ),
@@ -174,6 +178,22 @@ def split_by_watershed(image: NDArray[Any], *, distance: int) -> Labels:
     return np.asarray(watershed(-depth, seeds, mask=inside))
 
 
+def measured(experiment: Experiment, outcome: Outcome) -> Measured:
+    """AP at the least overlaps that matter for counting, and for measuring."""
+    names = {name: MODEL if name == "StarDist" else name for name in outcome.found}
+    return Measured(
+        model=f"StarDist {experiment.ndim}D",
+        images=f"{experiment.title}; {outcome.images} images with {outcome.objects} objects",
+        seconds=outcome.seconds,
+        scores={
+            f"AP at IoU {overlap}": {
+                names[name]: values[place] for name, values in outcome.found.items()
+            }
+            for place, overlap in enumerate(OVERLAPS)
+        },
+    )
+
+
 def table(outcome: Outcome) -> str:
     """As the document has it."""
     heads = " | ".join(f"AP at IoU {overlap}" for overlap in OVERLAPS)
@@ -192,19 +212,24 @@ def main(arguments: Sequence[str]) -> int:
         "names", nargs="+", choices=EXPERIMENTS, metavar="EXPERIMENT", help=", ".join(EXPERIMENTS)
     )
     parser.add_argument("--epochs", type=int, help="train for longer than the tables say")
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
     asked = parser.parse_args(arguments)
     console = Console(stderr=True)
+    results = []
     for name in asked.names:
         experiment = EXPERIMENTS[name]
         if asked.epochs:
             longer = {**experiment.parameters, "number_of_epochs": asked.epochs}
             experiment = replace(experiment, parameters=longer)
         outcome = measure(experiment, asked.images, console)
+        results.append(measured(experiment, outcome))
         sys.stdout.write(
             f"\n{experiment.title}: {outcome.images} images with {outcome.objects} objects held "
             f"back, trained in {outcome.seconds:.0f} s, {outcome.sentence}\n\n{table(outcome)}\n"
         )
         sys.stdout.flush()
+    if asked.json:
+        write_measured(asked.json, results)
     return 0
 
 

@@ -26,13 +26,19 @@ from skimage.measure import label
 from micserve.codecs import read_image
 from micserve.families.unet import UNetParameters
 from micserve.predict import LoadedModel, predict
+from training.common.measured import MODEL, Measured, write_measured
 from training.common.trial import trial
 from training.unet.trainer import UNetTrainer
 
 Mask = NDArray[np.bool_]
 Found = Callable[[Path], Mask]
+Scored = tuple[str, Mapping[str, float]]
+"""A method and its scores."""
+
 SIGMAS = (0.0, 1.0, 2.0, 3.0)
 """Pixels."""
+
+COLUMNS = ("IoU", "Dice", "IoU of the background", "Rand (foreground)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +91,9 @@ EXPERIMENTS = {
 }
 
 
-def measure(experiment: Experiment, images: Path, console: Console) -> list[str]:
-    """Train, predict, compare; one Markdown row per method."""
+def measure(experiment: Experiment, images: Path, console: Console) -> tuple[list[Scored], float]:
+    """Train, predict, compare: each method with its scores, the network first; and the seconds of
+    training."""
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch)
         for folder, source in (("images", experiment.images), ("masks", experiment.masks)):
@@ -97,11 +104,12 @@ def measure(experiment: Experiment, images: Path, console: Console) -> list[str]
         with trial(trainer, {**experiment.parameters, "data": data}, console=console) as found:
             threshold = found.model.contract.parameters["threshold"]
             network = f"U-Net, {found.seconds:.0f} s of training, threshold {threshold:g}"
-            rows = [_row(experiment, images, network, _network(found.model))]
+            rows = [(network, _scores(experiment, images, _network(found.model)))]
+            seconds = found.seconds
     sigma, dark = _best_otsu(experiment, images)
     side = "dark" if dark else "bright"
     named = f"Otsu, {side} side, Gaussian sigma {sigma:g}"
-    return [*rows, _row(experiment, images, named, _otsu(sigma, dark))]
+    return [*rows, (named, _scores(experiment, images, _otsu(sigma, dark)))], seconds
 
 
 def intersection_over_union(found: Mask, truth: Mask) -> float:
@@ -163,39 +171,62 @@ def _best_otsu(experiment: Experiment, images: Path) -> tuple[float, bool]:
     return max(choices, key=overlap)
 
 
-def _row(experiment: Experiment, images: Path, method: str, found: Found) -> str:
-    scores: dict[str, list[float]] = {"IoU": [], "Dice": [], "IoU of the rest": [], "Rand": []}
+def _scores(experiment: Experiment, images: Path, found: Found) -> dict[str, float]:
+    """Means over the judged images, by the titles of `COLUMNS`."""
+    values: dict[str, list[float]] = {title: [] for title in COLUMNS}
     for name in experiment.test:
         truth = _truth(experiment, images, name)
         mask = found(images / experiment.images / name)
-        scores["IoU"].append(intersection_over_union(mask, truth))
-        scores["Dice"].append(dice(mask, truth))
-        scores["IoU of the rest"].append(intersection_over_union(~mask, ~truth))
+        values["IoU"].append(intersection_over_union(mask, truth))
+        values["Dice"].append(dice(mask, truth))
+        values["IoU of the background"].append(intersection_over_union(~mask, ~truth))
         if experiment.rand:
-            scores["Rand"].append(rand_score(mask, truth))
-    means = [f"{np.mean(values):.3f}" if values else "" for values in scores.values()]
+            values["Rand (foreground)"].append(rand_score(mask, truth))
+    return {title: float(np.mean(each)) for title, each in values.items() if each}
+
+
+def _row(experiment: Experiment, method: str, scores: Mapping[str, float]) -> str:
+    means = [f"{scores[title]:.3f}" if title in scores else "" for title in COLUMNS]
     return f"| {experiment.title} | {method} | {' | '.join(means)} |"
+
+
+def measured(experiment: Experiment, rows: Sequence[Scored], seconds: float) -> Measured:
+    """The network beside the plain threshold."""
+    names = (MODEL, *(method for method, _ in rows[1:]))
+    return Measured(
+        model=f"U-Net {experiment.ndim}D",
+        images=experiment.title,
+        seconds=seconds,
+        scores={
+            title: {name: scores[title] for name, (_, scores) in zip(names, rows, strict=True)}
+            for title in rows[0][1]
+        },
+    )
 
 
 def _truth(experiment: Experiment, images: Path, name: str) -> Mask:
     return np.asarray(read_image(images / experiment.masks / name).data > 0)
 
 
-HEADER = (
-    "| images | method | IoU | Dice | IoU of the background | Rand (foreground) |\n"
-    "|---|---|---|---|---|---|"
-)
+HEADER = f"| images | method | {' | '.join(COLUMNS)} |\n|{'---|' * (2 + len(COLUMNS))}"
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.unet.accuracy", description=__doc__)
     parser.add_argument("--images", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
     asked = parser.parse_args(arguments)
     console = Console(stderr=True)
+    results = []
     print(HEADER)
     for name in asked.names or EXPERIMENTS:
-        print("\n".join(measure(EXPERIMENTS[name], asked.images, console)), flush=True)
+        experiment = EXPERIMENTS[name]
+        rows, seconds = measure(experiment, asked.images, console)
+        results.append(measured(experiment, rows, seconds))
+        print("\n".join(_row(experiment, *row) for row in rows), flush=True)
+    if asked.json:
+        write_measured(asked.json, results)
     return 0
 
 
