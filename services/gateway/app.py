@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse
+from starlette.responses import FileResponse, PlainTextResponse
 
 from micserve import __version__
 from micserve.errors import NotFoundError
@@ -24,8 +24,7 @@ from services.gateway.accounts.login import add_login
 from services.gateway.catalogue import Listing, ModelDetail, VersionView, version_view
 from services.gateway.fiji import add_fiji
 from services.gateway.metrics import CountRequests, GatewayMetrics
-from services.gateway.page.shell import add_static
-from services.gateway.pages import landing_page
+from services.gateway.page.site import add_pages
 from services.gateway.parcels import TSV, predict_listed
 from services.gateway.parts import Accept, Here, Parts, open_parts
 from services.gateway.settings import GatewaySettings
@@ -73,7 +72,7 @@ def create_app(
     _add_work(app)
     _add_probes(app, metrics)
     add_login(app, settings)
-    add_static(app)
+    add_pages(app)
     add_fiji(app)
     return app
 
@@ -238,9 +237,3 @@ def _add_probes(app: FastAPI, metrics: GatewayMetrics) -> None:
     @app.get("/metrics", include_in_schema=False)
     async def scrape() -> Response:
         return Response(metrics.render(), media_type=exposition.CONTENT_TYPE)
-
-    @app.get("/", include_in_schema=False)
-    async def landing(request: Request, here: Here) -> Response:
-        listing = await asyncio.to_thread(here.catalogue.listing)
-        address = str(request.base_url).rstrip("/")
-        return HTMLResponse(landing_page(listing, address=address))

@@ -101,11 +101,20 @@ class Catalogue:
     ) -> None:
         self._directory, self._may_see = directory, may_see
 
+    def models(self) -> tuple[Model, ...]:
+        """All models that are served here and that the person who asks may see."""
+        seen = [m for m in self._directory.list_models() if self._may_see(m.name)]
+        return tuple(_served(seen))
+
     def listing(self) -> Listing:
-        return Listing(models=tuple(map(_view, self._shown())), trouble=self._directory.trouble)
+        return Listing(models=tuple(map(_view, self.models())), trouble=self._directory.trouble)
+
+    def versions(self, name: str) -> tuple[ModelVersion, ...]:
+        """Of one model, newest first."""
+        return self._directory.registry.list_versions(self._allowed(name).name)
 
     def detail(self, name: str) -> ModelDetail:
-        versions = self._directory.registry.list_versions(self._allowed(name).name)
+        versions = self.versions(name)
         aliases = {alias: v.version for v in versions for alias in v.aliases}
         model = Model(name=name, latest=versions[0], aliases=aliases)
         return ModelDetail(
@@ -131,10 +140,7 @@ class Catalogue:
 
     def tsv(self) -> str:
         """One line per model under a line of column names; for macros."""
-        return tab_separated(TSV_COLUMNS, map(_row, self._shown()))
-
-    def _shown(self) -> list[Model]:
-        return _served(m for m in self._directory.list_models() if self._may_see(m.name))
+        return tab_separated(TSV_COLUMNS, map(_row, self.models()))
 
     def parameters_tsv(self, name: str, pointer: str) -> str:
         """One line per parameter of a prediction with this version; for macros' dialogs."""

@@ -1,11 +1,10 @@
-"""The gateway's own page: what is here, and one line that works. No script is needed."""
+"""The page that tells how Fiji and ImageJ reach this server. No script is needed."""
 
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
 from micserve import __version__
-from services.gateway.catalogue import Listing
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -13,19 +12,6 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-
-
-def landing_page(listing: Listing, *, address: str) -> str:
-    """HTML.
-
-    Parameters
-    ----------
-    address
-        Of this gateway as the visitor wrote it, without a slash at the end.
-    """
-    return _templates.get_template("landing.html").render(
-        models=listing.models, trouble=listing.trouble, address=address, version=__version__
-    )
 
 
 def fiji_page(*, address: str) -> str:

@@ -2,11 +2,14 @@
 
 import csv
 import hashlib
+import html
 import io
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -65,16 +68,82 @@ def test_the_report_kept_with_a_version_is_handed_out(
     assert web.get(path, headers={"Accept": "application/pdf"}).status_code == 406
 
 
-def test_the_landing_pages_curl_line_works_as_printed(web: httpx.Client, tmp_path: Path) -> None:
-    page = web.get("/")
-    (line,) = [
-        match
-        for match in re.findall(r"<pre>(curl .*?)</pre>", page.text)
-        if "/models/spots/" in match
-    ]
+def test_a_models_page_has_a_curl_line_that_works_as_printed(
+    web: httpx.Client, tmp_path: Path
+) -> None:
+    page = web.get("/models/spots").text
+    (line,) = re.findall(r">(curl [^<]*)</pre>", page)
+    assert "version=1" in line
     (tmp_path / "image.tif").write_bytes(tiff(32, 32))
-    subprocess.run(shlex.split(line.replace("&#39;", "'")), cwd=tmp_path, check=True)
+    subprocess.run(shlex.split(html.unescape(line)), cwd=tmp_path, check=True)
     assert read_image(tmp_path / "result.tif").data.shape == (32, 32)
+
+
+def test_a_models_page_has_python_lines_that_work_as_printed(
+    web: httpx.Client, tmp_path: Path
+) -> None:
+    page = web.get("/models/spots").text
+    (lines,) = re.findall(r">(from pathlib import Path\n[^<]*)</pre>", page)
+    (tmp_path / "image.tif").write_bytes(tiff(32, 32))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    subprocess.run(
+        [sys.executable, "-c", html.unescape(lines)], cwd=tmp_path, env=environment, check=True
+    )
+    assert read_image(tmp_path / "result.tif").data.shape == (32, 32)
+
+
+def test_who_looks_at_a_page_that_is_not_there_gets_a_page(web: httpx.Client) -> None:
+    for path in ("/models/no-such-model", "/no/such/path"):
+        answer = web.get(path, headers={"Accept": "text/html"})
+        assert answer.status_code == 404
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "Back to the models" in answer.text
+
+
+def test_pages_forbid_scripts_of_others(web: httpx.Client) -> None:
+    policy = web.get("/predict").headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "script-src" not in policy
+    assert "unsafe-eval" not in policy
+
+
+@pytest.mark.parametrize(
+    ("image", "dtype", "sizes"),
+    [
+        (tiff(5, 7, dtype=np.uint16), "uint16", {"Y": 5, "X": 7}),
+        (tiff(3, 4, 1, 2, dtype=np.uint8, axes="TZYX"), "uint8", {"T": 3, "Z": 4, "Y": 1, "X": 2}),
+        (tiff(2, 6, 8, dtype=np.float32, axes="CYX"), "float32", {"C": 2, "Y": 6, "X": 8}),
+        (tiff(1, 1, dtype=np.uint8), "uint8", {"Y": 1, "X": 1}),
+        (tiff(4, 5, dtype=">u2"), "uint16", {"Y": 4, "X": 5}),
+    ],
+)
+def test_a_browser_gets_the_numbers_of_an_image(
+    web: httpx.Client, image: bytes, dtype: str, sizes: dict[str, int]
+) -> None:
+    answer = web.post("/v1/pixels", content=image)
+    facts = json.loads(answer.headers["x-micserve-image"])
+    assert facts["dtype"] == dtype
+    assert facts["sizes"] == dict.fromkeys("TZCYXS", 1) | sizes
+    numbers = np.frombuffer(answer.content, np.dtype(dtype).newbyteorder("<"))
+    assert np.array_equal(numbers, read_image(image).data.ravel())
+
+
+def test_what_is_no_image_is_refused_in_words_by_the_page_too(web: httpx.Client) -> None:
+    for path in ("/v1/pixels", "/v1/crop?x=0&y=0&width=4&height=4"):
+        for content in (b"", b"hello", tiff(32, 32)[:200]):
+            answer = web.post(path, content=content)
+            assert answer.status_code == 422, (path, content)
+            assert answer.json()["detail"]
+
+
+def test_a_crop_keeps_axes_and_pixel_size(web: httpx.Client) -> None:
+    image = read_image(tiff(3, 20, 30, axes="ZYX"))
+    query = {"x": 25, "y": 4, "width": 10, "height": 8}
+    crop = read_image(web.post("/v1/crop", params=query, content=image_to_bytes(image)).content)
+    assert (crop.axes, crop.calibration) == ("ZYX", image.calibration)
+    assert np.array_equal(crop.data, image.data[:, 4:12, 25:30])
+    outside = web.post("/v1/crop", params=query | {"x": 30}, content=image_to_bytes(image))
+    assert (outside.status_code, "outside" in outside.json()["detail"]) == (422, True)
 
 
 def test_the_api_pages_need_no_other_server(web: httpx.Client) -> None:
