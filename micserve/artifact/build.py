@@ -15,10 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from micserve.artifact import rdf
+from micserve.artifact import rdf, star_labels, zoo
 from micserve.artifact.archive import write_archive
 from micserve.artifact.contract import ModelContract
-from micserve.artifact.zoo import refuse_invalid
 from micserve.errors import PackageError
 from micserve.files import sha256_of
 
@@ -128,36 +127,68 @@ def build_package(
     PackageError
         When the parts do not belong together, or the description is not valid.
     """
-    heads = [head.name for head in contract.network.heads]
     _refuse_mismatch(contract, onnx, test_input, test_output)
+    drawn = _labels(contract, test_output)
+    for labels in [drawn, None] if drawn is not None else [None]:
+        parts = _Parts(contract, card, onnx, test_input, test_output, labels, native, attachments)
+        _write(target, parts, tolerance)
+        # In 3D bioimageio.core fails on images without objects, which it may make of the test
+        # image; a model is not to be refused for that.
+        if labels is not None and (contract.ndim == 2 or zoo.test(target).accepted):
+            break
+    return target
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What one package is made of; `labels` when they are described too."""
+
+    contract: ModelContract
+    card: Card
+    onnx: Path
+    test_input: NDArray[Any]
+    test_output: Mapping[str, NDArray[Any]]
+    labels: NDArray[np.int32] | None
+    native: NativeWeights | None
+    attachments: Mapping[str, Path] | None
+
+
+def _write(target: Path, parts: _Parts, tolerance: float) -> None:
+    contract = parts.contract
+    outputs = {head.name: parts.test_output[head.name] for head in contract.network.heads}
     files: dict[str, Path | bytes] = {
-        DOCUMENTATION: card.documentation.encode(),
-        contract.network.weights: onnx,
-        _tensor_file(rdf.INPUT_ID): _npy(test_input),
-        **{_tensor_file(head): _npy(test_output[head]) for head in heads},
+        DOCUMENTATION: parts.card.documentation.encode(),
+        contract.network.weights: parts.onnx,
+        _tensor_file(rdf.INPUT_ID): _npy(parts.test_input),
+        **{_tensor_file(head): _npy(values) for head, values in outputs.items()},
     }
+    if parts.labels is not None:
+        outputs[star_labels.OUTPUT] = parts.labels
+        files[_tensor_file(star_labels.OUTPUT)] = _npy(parts.labels, np.int32)
+        files[contract.network.weights] = star_labels.add_output(parts.onnx)
     description = {
         "format_version": rdf.FORMAT_VERSION,
         "type": "model",
         "name": f"{contract.name} (micserve {contract.family})",
-        **_about(card, files),
+        **_about(parts.card, files),
         **_tensors(contract, files),
-        "weights": _weights(contract, onnx, native, files),
+        "weights": _weights(contract, parts.onnx, parts.native, files),
         "attachments": [
-            _add(files, name, source) for name, source in sorted((attachments or {}).items())
+            _add(files, name, source) for name, source in sorted((parts.attachments or {}).items())
         ],
         "config": {
             "bioimageio": {
                 "reproducibility_tolerance": [
-                    rdf.tolerance_of(head, test_output[head], tolerance) for head in heads
+                    rdf.tolerance_of(head, values, tolerance) for head, values in outputs.items()
                 ]
             },
             "micserve": contract.model_dump(mode="json"),
         },
     }
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_archive(target, {rdf.FILE_NAME: rdf.to_yaml(description), **files}, check=refuse_invalid)
-    return target
+    write_archive(
+        target, {rdf.FILE_NAME: rdf.to_yaml(description), **files}, check=zoo.refuse_invalid
+    )
 
 
 def _about(card: Card, files: dict[str, Path | bytes]) -> dict[str, Any]:
@@ -177,9 +208,21 @@ def _about(card: Card, files: dict[str, Path | bytes]) -> dict[str, Any]:
 
 def _tensors(contract: ModelContract, files: dict[str, Path | bytes]) -> dict[str, Any]:
     described = rdf.tensors_of(contract)
+    described["outputs"] = [t for t in described["outputs"] if _tensor_file(t["id"]) in files]
     for tensor in described["inputs"] + described["outputs"]:
         tensor["test_tensor"] = _described(files, _tensor_file(tensor["id"]))
     return described
+
+
+def _labels(
+    contract: ModelContract, test_output: Mapping[str, NDArray[Any]]
+) -> NDArray[np.int32] | None:
+    """What other tools are to draw; None when there is nothing, which cannot be tested."""
+    objects = star_labels.operation(contract)
+    if objects is None:
+        return None
+    labels = star_labels.draw(test_output, objects["kwargs"])
+    return labels if labels.any() else None
 
 
 def _weights(
@@ -227,9 +270,9 @@ def _tensor_file(name: str) -> str:
     return f"test_{name}.npy"
 
 
-def _npy(values: NDArray[Any]) -> bytes:
+def _npy(values: NDArray[Any], dtype: Any = np.float32) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(values, dtype=np.float32), allow_pickle=False)
+    np.save(buffer, np.ascontiguousarray(values, dtype=dtype), allow_pickle=False)
     return buffer.getvalue()
 
 

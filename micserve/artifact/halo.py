@@ -16,6 +16,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from micserve.artifact import star_labels
 from micserve.artifact.twin import UntranslatableError, boolean_twin
 from micserve.errors import PackageError
 
@@ -91,9 +92,11 @@ class _Twin:
         except RUNTIME_ERRORS as error:
             raise PackageError(f"the network {name} cannot be examined: {error}") from error
         self._input = self._session.get_inputs()[0].name
+        outputs = [output.name for output in self._session.get_outputs()]
+        self._heads = [name for name in outputs if name != star_labels.GRAPH_OUTPUT]
 
     def run(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        return list(self._session.run(None, {self._input: image}))
+        return list(self._session.run(self._heads, {self._input: image}))
 
 
 def _measure_axis(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from micserve.artifact import star_labels
 from micserve.artifact.contract import Head, ModelContract
 from micserve.errors import PackageError
 from micserve.normalize import (
@@ -46,10 +47,11 @@ def tensors_of(contract: ModelContract) -> _Description:
     PackageError
         When the description has no words for what the network does to sizes and channels.
     """
-    return {
-        "inputs": [_input(contract)],
-        "outputs": [_output(contract, head) for head in contract.network.heads],
-    }
+    outputs = [_output(contract, head) for head in contract.network.heads]
+    objects = star_labels.operation(contract)
+    if objects is not None:
+        outputs.append(_labels(contract, objects))
+    return {"inputs": [_input(contract)], "outputs": outputs}
 
 
 def disagreements(rdf: Mapping[str, Any], contract: ModelContract) -> list[str]:
@@ -57,6 +59,9 @@ def disagreements(rdf: Mapping[str, Any], contract: ModelContract) -> list[str]:
     found = []
     for side, expected in tensors_of(contract).items():
         stated = [_without_test_tensor(tensor) for tensor in rdf.get(side) or []]
+        if star_labels.OUTPUT not in [tensor.get("id") for tensor in stated]:
+            # Packages written before labels were described, which micserve does not need.
+            expected = [tensor for tensor in expected if tensor["id"] != star_labels.OUTPUT]
         if [t.get("id") for t in stated] != [t["id"] for t in expected]:
             found.append(f"{side} are {[t.get('id') for t in stated]}")
             continue
@@ -184,6 +189,24 @@ def _output(contract: ModelContract, head: Head) -> _Description:
         "axes": [{"type": "batch"}, _channels(head.channels), *space],
         "data": {"type": "float32"},
         "postprocessing": _postprocessing(contract, head),
+    }
+
+
+def _labels(contract: ModelContract, objects: _Description) -> _Description:
+    """What is drawn from all heads together, in the image's size; channels last.
+
+    The halo is in pixels of the grid: bioimageio.core crops it before it draws.
+    """
+    described = _output(contract, star_labels.head_of(contract))
+    batch, channels, *space = described["axes"]
+    for axis, step in zip(space, contract.network.heads[0].stride, strict=True):
+        if "halo" in axis:
+            axis["halo"] //= step
+    return described | {
+        "axes": [batch, *space, channels],
+        "description": "One number per object, drawn from prob and dist; 0 is background.",
+        "data": {"type": "int32"},
+        "postprocessing": [objects, {"id": "ensure_dtype", "kwargs": {"dtype": "int32"}}],
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from micserve.artifact import star_labels
 from micserve.errors import PackageError, ProviderUnavailableError
 
 Provider = Literal["auto", "cpu", "cuda"]
@@ -56,7 +57,8 @@ class OnnxBackend:
         if provider == "cuda" and _CUDA not in self._session.get_providers():
             raise _no_cuda("it could not be started (see the log for the missing library)")
         self._input = self._session.get_inputs()[0].name
-        self._heads = tuple(head.name for head in self._session.get_outputs())
+        outputs = [output.name for output in self._session.get_outputs()]
+        self._heads = tuple(name for name in outputs if name != star_labels.GRAPH_OUTPUT)
 
     @property
     def device(self) -> str:
@@ -64,12 +66,12 @@ class OnnxBackend:
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """Names of the outputs, in the file's order."""
+        """Names of the outputs, in the file's order, less what is there for other tools."""
         return self._heads
 
     def run(self, batch: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
         """(B, C, (Z,) Y, X) to one array of the same layout per head."""
-        results = self._session.run(None, {self._input: np.ascontiguousarray(batch)})
+        results = self._session.run(self._heads, {self._input: np.ascontiguousarray(batch)})
         return dict(zip(self._heads, results, strict=True))
 
 

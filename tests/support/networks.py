@@ -219,10 +219,16 @@ def global_network(path: Path, *, ndim: int = 2, channels: int = 1, seed: int = 
     return net.save(path, {"output": net.op("Add", x, net.op("GlobalAveragePool", x))})
 
 
-def star_network(path: Path, *, ndim: int = 2, rays: int = 8, grid: int = 2, seed: int = 0) -> Path:
-    """Two heads, `prob` and `dist`, on a coarser grid, as StarDist has them."""
+def star_network(
+    path: Path, *, ndim: int = 2, rays: int = 8, grid: int = 2, seed: int = 0, radius: float = 0
+) -> Path:
+    """Two heads, `prob` and `dist`, on a coarser grid, as StarDist has them.
+
+    `radius` is added to the random distances, in pixels.
+    """
     net = NetworkBuilder(ndim=ndim, seed=seed)
     x = net.activate(net.conv("input", 4))
     x = net.activate(net.conv(net.conv(x, 4, stride=grid), 4))
     prob = net.op("Sigmoid", net.conv(x, 1, kernel=1))
-    return net.save(path, {"prob": prob, "dist": net.conv(x, rays, kernel=1)})
+    dist = net.op("Add", net.conv(x, rays, kernel=1), net.constant(np.float32(radius)))
+    return net.save(path, {"prob": prob, "dist": dist})

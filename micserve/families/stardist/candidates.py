@@ -13,15 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from micserve.artifact.star_labels import BORDER, LEAST_DISTANCE
 from micserve.errors import ParameterError
 from micserve.tiling import PaddedFrame, Tile
-
-BORDER = 2
-"""Candidates this near to the border of the padded image, in steps of the grid, are not taken;
-`b` in stardist.nms."""
-
-LEAST_DISTANCE = 1e-3
-"""Rays are at least this long, in pixels; `_predict_sparse_generator` in stardist.models.base."""
 
 MAX_BYTES = 2 << 30
 """Of all candidates of one frame: fifteen million of 32 rays."""
