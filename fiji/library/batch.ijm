@@ -50,8 +50,9 @@ function micserve_stem(name) { return substring(name, 0, lastIndexOf(name, "."))
 
 function micserve_batch_has(output, name, outlines) {
 	stem = output + micserve_stem(name);
-	if (outlines) return File.exists(stem + "-table.csv");
-	return File.exists(stem + ".tif");
+	if (outlines) stem += "-table.csv"; else stem += ".tif";
+	if (File.exists(stem)) return true;
+	return false;
 }
 
 // A result appears under its name when it is whole.
@@ -82,5 +83,6 @@ function micserve_place(from, to) {
 	if (!File.exists(to + ".part")) return micserve_fail("input", "The folder of the results cannot be written: " + to);
 	micserve_delete(to);
 	done = File.rename(to + ".part", to);
-	return File.exists(to);
+	if (File.exists(to)) return true;
+	return false;
 }

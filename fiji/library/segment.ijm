@@ -20,7 +20,8 @@ function micserve_segment(model, parameters) {
 	if (labels != "") rois = micserve_fetch(files, "RoiSet.zip");
 	if (rois != "") table = micserve_fetch(files, "table.csv");
 	if (table == "") { micserve_delete(labels); micserve_delete(rois); return -1; }
-	micserve_show_outlines(rois, parameters, source, area, planes);
+	rows = split(micserve_read(table), "\n");
+	if (rows.length > 1) micserve_show_outlines(rois, parameters, source, area, planes);
 	micserve_delete(rois);
 	count = micserve_show_table(table, title, parameters);
 	result = micserve_show(labels, micserve_result_title(title, made + "-labels"));

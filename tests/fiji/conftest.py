@@ -26,7 +26,10 @@ RADIUS = 5.0
 """Of the disks that the model `nuclei` finds, in pixels."""
 
 BRIGHT = 100.0
-"""Grey value that is well above what `nuclei` takes for background."""
+"""Grey value above everything that is background; disks are twice as bright."""
+
+STEEPNESS = 0.1
+"""Per grey value, of how sure `nuclei` is."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,11 @@ class Facility:
 
 
 def disk_network(path: Path) -> Path:
-    """Sure of an object where a 9 × 9 box is bright; every ray is RADIUS long."""
+    """Sure of an object where most of a 9 × 9 box is bright, which is so in the middle of a disk
+    only; every ray is RADIUS long. Gentle, so that darker places still have a probability."""
     net = NetworkBuilder()
-    box = net.constant(np.full((1, 1, 9, 9), 0.4 / 81, np.float32))
-    bias = net.constant(np.full(1, -0.4 * BRIGHT / 2, np.float32))
+    box = net.constant(np.full((1, 1, 9, 9), STEEPNESS / 81, np.float32))
+    bias = net.constant(np.full(1, -STEEPNESS * 1.5 * BRIGHT, np.float32))
     mean = net.op(
         "Conv", "input", box, bias, features=1, kernel_shape=[9, 9], strides=[1, 1],
         dilations=[1, 1], pads=[4, 4, 4, 4],
