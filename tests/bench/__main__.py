@@ -18,7 +18,7 @@ import onnxruntime
 from micserve.families.base import RestorationParameters
 from micserve.image import Image
 from micserve.predict import predict
-from tests.bench import care, stardist
+from tests.bench import care, idle, stardist
 from tests.bench.over_http import http_seconds
 from tests.bench.parts import ROOT, a_model, result_of, seconds, shown
 
@@ -43,13 +43,14 @@ class Ratio:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=["n2v", "care", "stardist"], default="n2v",
-        help="the family that is compared with its peer; care and stardist need make setup-tf",
+        "what", nargs="?", choices=["n2v", "care", "stardist", "idle"], default="n2v",
+        help="the family that is compared with its peer (care and stardist need make setup-tf), or "
+        "idle: what the running stack takes while nobody uses it",
     )  # fmt: skip
     parser.add_argument("--sizes", type=int, nargs="*", default=MEMORY_SIZES)
     asked = parser.parse_args()
     if asked.what != "n2v":
-        {"care": care.main, "stardist": stardist.main}[asked.what]()
+        {"care": care.main, "stardist": stardist.main, "idle": idle.main}[asked.what]()
         return 0
     say(f"{platform.machine()}, {platform.system()}, ONNX Runtime {onnxruntime.__version__}")
     with tempfile.TemporaryDirectory() as folder:
