@@ -7,6 +7,8 @@
     │   ├── ImageTooLargeError    the image is larger than this server accepts
     │   ├── ParameterError        a parameter is unknown or out of range
     │   ├── UploadError           the request's body is cut off or holds no image
+    │   ├── DataTooLargeError     more data than one person may keep here
+    │   ├── UploadOffsetError     a part of an upload does not follow what has arrived
     │   ├── TrainingDataError     the folder cannot be trained on
     │   └── QualityControlError   the images cannot be compared
     ├── NotFoundError         the thing that was named does not exist
@@ -24,6 +26,8 @@
     │   ├── RateLimitError        one person sent more requests than are allowed
     │   ├── RegistryUnavailableError
     │   ├── ServiceUnavailableError
+    │   ├── ExecutorUnavailableError   the scheduler that runs jobs does not answer
+    │   ├── StorageFullError      the server's disk has no room
     │   └── ProviderUnavailableError   CUDA was asked for and is not there
     └── CancelledError        the caller asked us to stop
 
@@ -62,6 +66,14 @@ class ParameterError(InputError):
 
 class UploadError(InputError):
     """The request's body is cut off, or does not hold the files that are expected."""
+
+
+class DataTooLargeError(InputError):
+    """It is more data than one person may keep on this server."""
+
+
+class UploadOffsetError(InputError):
+    """This part of an upload does not begin where the last one ended."""
 
 
 class TrainingDataError(InputError):
@@ -141,6 +153,14 @@ class RegistryUnavailableError(UnavailableError):
 
 class ServiceUnavailableError(UnavailableError):
     """The inference service of a family does not answer."""
+
+
+class ExecutorUnavailableError(UnavailableError):
+    """The scheduler that runs jobs does not answer, or refuses."""
+
+
+class StorageFullError(UnavailableError):
+    """The server's disk has no room for this; nothing of it was kept."""
 
 
 class ProviderUnavailableError(UnavailableError):

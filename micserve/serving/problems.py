@@ -28,12 +28,15 @@ STATUS: dict[type[errors.MicserveError], int] = {
     errors.MicserveError: 500,
     errors.InputError: 422,
     errors.ImageTooLargeError: 413,
+    errors.DataTooLargeError: 413,
+    errors.UploadOffsetError: 409,
     errors.NotFoundError: 404,
     errors.RefusedError: 403,
     errors.PromotionRefusedError: 409,
     errors.IntegrityError: 500,
     errors.UnavailableError: 503,
     errors.RateLimitError: 429,
+    errors.StorageFullError: 507,
     errors.CancelledError: 503,
 }
 """An error without a line of its own has the status of the nearest error it derives from."""

@@ -32,7 +32,7 @@ def rows(document: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("error", leaves(errors.MicserveError))
 def test_every_error_has_a_status_and_is_documented(error: type[errors.MicserveError]) -> None:
     status = status_of(error.__new__(error))
-    assert status in {403, 404, 409, 413, 422, 429, 500, 503}
+    assert status in {403, 404, 409, 413, 422, 429, 500, 503, 507}
     assert rows("errors.md")[type_of(error)][1] == str(status)
 
 
