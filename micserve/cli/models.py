@@ -1,4 +1,4 @@
-"""`micserve models`, `package`, `verify`, `promote`: what there is, and what may be trusted."""
+"""`micserve models`, `package`, `verify`, `promote`, `promotions`: what there is and is trusted."""
 
 import getpass
 import shutil
@@ -18,6 +18,8 @@ from micserve.cli.console import err, out, working
 from micserve.errors import ParameterError
 from micserve.files import publish_file
 from micserve.registry import ModelRef, ModelVersion, open_registry
+from micserve.registry.gate import Gate, difference_in_words, gate
+from micserve.registry.model import refuse_bad_alias
 
 Reference = Annotated[
     str,
@@ -30,6 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command()(package)
     app.command()(verify)
     app.command()(promote)
+    app.command()(promotions)
 
 
 def models(
@@ -119,13 +122,55 @@ def promote(
         bool, typer.Option("--force", help="Also if it was never verified; needs a reason")
     ] = False,
 ) -> None:
-    """Point an alias at a version; services load it within seconds, without a restart."""
-    promotion = open_registry().promote(
-        ModelRef.parse(model), alias, by=getpass.getuser(), reason=reason, force=force
-    )
+    """Compare a version with the one in use, and point an alias at it if it was verified.
+
+    Services load it within seconds, without a restart.
+    """
+    registry = open_registry()
+    ref = ModelRef.parse(model)
+    refuse_bad_alias(alias)
+    print_gate(gate(registry, registry.resolve(ref), alias))
+    promotion = registry.promote(ref, alias, by=getpass.getuser(), reason=reason, force=force)
     for warning in promotion.warnings:
         err.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
     before = f"version {promotion.from_version}" if promotion.from_version else "nothing"
     out.print(
         f"{promotion.name}@{promotion.alias} is now version {promotion.to_version} (was {before})."
     )
+
+
+def promotions(
+    name: Annotated[str, typer.Argument(help="A model's name", metavar="MODEL")],
+) -> None:
+    """List who moved which alias of a model, when, from where to where, and why."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("WHEN (UTC)", "WHO", "ALIAS", "FROM", "TO", "WHY"):
+        table.add_column(column)
+    for one in reversed(open_registry().promotions(ModelRef.parse(name).name)):
+        table.add_row(
+            f"{one.at:%Y-%m-%d %H:%M}",
+            one.by,
+            one.alias,
+            str(one.from_version or "–"),
+            str(one.to_version),
+            f"forced: {one.reason}" if one.forced else one.reason or "–",
+        )
+    out.print(table)
+
+
+def print_gate(found: Gate) -> None:
+    """What the candidate gains over filters and over the version in use."""
+    if found.images:
+        table = Table(box=None, pad_edge=False)
+        images = "1 image" if found.images == 1 else f"{found.images} images"
+        table.add_column(f"version {found.candidate} on {images}, minus …")
+        table.add_column("difference [interval]")
+        for one in found.against_methods:
+            table.add_row(one.label, "; ".join(map(difference_in_words, one.differences)))
+        if found.against_current:
+            words = "; ".join(map(difference_in_words, found.against_current))
+            table.add_row(f"version {found.current}", words)
+        err.print(table)
+    for sentence in found.sentences:
+        if sentence not in found.warnings:
+            err.print(sentence, soft_wrap=True)

@@ -133,9 +133,15 @@ class MlflowRegistry:
             by=by,
             reason=reason,
             force=force,
+            warnings=self._gate_warnings(version, alias),
         )
         self._record_and_move(promotion)
         return promotion
+
+    def _gate_warnings(self, version: ModelVersion, alias: str) -> tuple[str, ...]:
+        from micserve.registry.gate import gate  # needs the quality control's libraries
+
+        return gate(self, version, alias).warnings if version.qc is not None else ()
 
     def promotions(self, name: str) -> tuple[Promotion, ...]:
         """All moves of this model's aliases, oldest first."""

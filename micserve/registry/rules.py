@@ -20,9 +20,16 @@ MOST_NAMED = 5
 
 
 def promotion_of(
-    version: ModelVersion, alias: str, *, before: int | None, by: str, reason: str, force: bool
+    version: ModelVersion,
+    alias: str,
+    *,
+    before: int | None,
+    by: str,
+    reason: str,
+    force: bool,
+    warnings: Sequence[str] = (),
 ) -> Promotion:
-    """The move of an alias, when it may be made.
+    """The move of an alias, when it may be made; `warnings` are kept with it, beside our own.
 
     Raises
     ------
@@ -38,10 +45,10 @@ def promotion_of(
         raise ParameterError(f"Give the reason in at most {LONGEST_REASON} characters.")
     if force and not reason:
         raise ParameterError("A forced promotion needs a reason, which is kept with it.")
-    objection = _objection(version)
-    if objection and not force:
+    against = objection(version)
+    if against and not force:
         raise PromotionRefusedError(
-            f"{version.ref} is not promoted to {alias}: {objection}. Verify it with "
+            f"{version.ref} is not promoted to {alias}: {against}. Verify it with "
             f"'micserve verify {version.ref}', or force the promotion and give a reason."
         )
     return Promotion(
@@ -52,20 +59,21 @@ def promotion_of(
         by=by,
         at=datetime.now(UTC),
         reason=reason,
-        forced=bool(objection),
-        warnings=_warnings(version, objection),
+        forced=bool(against),
+        warnings=(*_warnings(version, against), *warnings),
     )
 
 
-def _objection(version: ModelVersion) -> str:
+def objection(version: ModelVersion) -> str:
+    """Why a version is not promoted unless it is forced; empty when it may be."""
     if version.verification is None:
         return "it was never verified"
     failed = [check.name for check in version.verification.checks if not check.passed]
     return f"its verification failed ({', '.join(failed)})" if failed else ""
 
 
-def _warnings(version: ModelVersion, objection: str) -> tuple[str, ...]:
-    said = [f"{version.ref} was promoted by force: {objection}."] if objection else []
+def _warnings(version: ModelVersion, against: str) -> tuple[str, ...]:
+    said = [f"{version.ref} was promoted by force: {against}."] if against else []
     if version.qc is None:
         said.append(f"{version.ref} has no quality report: nobody compared it with a plain filter.")
     elif version.qc.summary.get("beats_gaussian") is False:

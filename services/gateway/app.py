@@ -27,6 +27,7 @@ from services.gateway.metrics import CountRequests, GatewayMetrics
 from services.gateway.page.site import add_pages
 from services.gateway.parcels import TSV, predict_listed
 from services.gateway.parts import Accept, Here, Parts, open_parts
+from services.gateway.promotions import add_promotions
 from services.gateway.settings import GatewaySettings
 
 DESCRIPTION = (
@@ -70,6 +71,7 @@ def create_app(
     _add_listings(app)
     _add_files(app)
     _add_work(app)
+    add_promotions(app)
     _add_probes(app, metrics)
     add_login(app, settings)
     add_pages(app)

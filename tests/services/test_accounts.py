@@ -192,6 +192,23 @@ def test_a_model_of_a_group_is_seen_by_the_group_alone(visitor: httpx.Client, ho
     assert "spots-other" in names(outside)
 
 
+def test_a_maintainer_moves_an_alias_under_her_name_and_a_user_does_not(
+    visitor: httpx.Client, home: Path
+) -> None:
+    order = {"version": 1, "alias": "course", "reason": "for the course"}
+    path = "/v1/models/spots-other/promote"
+    user = bearer(token_command(home, "create", "hugo"))
+    refused = visitor.post(path, json=order, headers=user)
+    assert refused.status_code == 403
+    assert "hugo has the role user; it takes a maintainer" in refused.json()["detail"]
+    staff = bearer(token_command(home, "create", "ida", "--role", "maintainer"))
+    made = visitor.post(path, json=order, headers=staff).json()["promotion"]
+    assert (made["by"], made["reason"]) == ("ida", "for the course")
+    shown = visitor.get("/v1/models/spots-other/promotions", headers=user).json()
+    assert shown[0] == made
+    assert [one["by"] for one in shown].count("hugo") == 0
+
+
 def test_a_person_has_limits_of_size_and_rate(visitor: httpx.Client, home: Path) -> None:
     small = bearer(token_command(home, "create", "dora", "--max-request-mib", "1"))
     answer = visitor.post("/v1/models/spots/predict", content=bytes(2 << 20), headers=small)
