@@ -25,7 +25,12 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 LIBRARY = ("http", "answers", "images", "predict", "segment", "quality", "batch")
 TOOLS = ("tools", "dialogs", "choosing")
 
-SCRIPTS: tuple[str, ...] = ()
+SCRIPTS = tuple(
+    f"micserve_{what}.{language}"
+    for what in ("predict", "segment", "qc")
+    for language in ("groovy", "py")
+)
+"""For the script editor of Fiji."""
 
 TEXT = "text/plain; charset=utf-8"
 
@@ -40,6 +45,18 @@ def library_text() -> str:
 def toolset_text() -> str:
     """The toolset: its tools, then the functions that they need."""
     return _joined("toolset", TOOLS) + "\n" + library_text()
+
+
+def script_text(name: str) -> str:
+    """A script with the connection that all of them share: a script cannot include another."""
+    what, _, language = name.removeprefix("micserve_").partition(".")
+    folder = FOLDER / "scripts"
+    body = (folder / f"{what}.{language}").read_text("ascii")
+    connection = (folder / f"connection.{language}").read_text("ascii")
+    if language == "groovy":
+        return f"{body}\n{connection}"
+    asked, _, rest = body.partition("\n\n")
+    return f"{asked}\n\n{connection}\n\n{rest}"
 
 
 def _joined(folder: str, names: tuple[str, ...]) -> str:
@@ -67,7 +84,7 @@ def _file(name: str) -> str:
         case "install_micserve.ijm":
             return (FOLDER / name).read_text("ascii")
         case _ if name in SCRIPTS:
-            return (FOLDER / "scripts" / name).read_text("utf-8")
+            return script_text(name)
     raise NotFoundError(f"There is no {name} here. See /fiji/ for what there is.")
 
 

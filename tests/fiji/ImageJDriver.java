@@ -52,6 +52,7 @@ public class ImageJDriver {
     private static String[] obey(String[] words) throws Exception {
         switch (words[0]) {
             case "start": return start(words[1], words[2]);
+            case "script": return script(words);
             case "join": return join(Long.parseLong(words[1]));
             case "windows": return windows();
             case "fields": return fields(window(words[1]));
@@ -79,6 +80,42 @@ public class ImageJDriver {
         }, "macro");
         running.start();
         return new String[] {"ok"};
+    }
+
+    /** As Fiji's script editor runs it: language, text, names of the outputs, then name, type and value of each input. */
+    private static String[] script(final String[] words) {
+        if (running != null && running.isAlive()) throw new IllegalStateException("a macro is still running");
+        result = error = "";
+        running = new Thread(new Runnable() {
+            public void run() {
+                try {
+                    javax.script.ScriptEngine engine = new javax.script.ScriptEngineManager().getEngineByName(words[1]);
+                    for (int i = 4; i < words.length; i += 3) engine.put(words[i], input(words[i + 1], words[i + 2]));
+                    engine.eval(words[2]);
+                    StringBuilder made = new StringBuilder();
+                    for (String name : words[3].split(" ")) made.append(name).append('=').append(shown(engine.get(name))).append('\n');
+                    result = made.toString();
+                } catch (Throwable problem) {
+                    StringWriter trace = new StringWriter();
+                    problem.printStackTrace(new PrintWriter(trace));
+                    error = trace.toString();
+                }
+            }
+        }, "script");
+        running.start();
+        return new String[] {"ok"};
+    }
+
+    private static Object input(String type, String value) {
+        if (type.equals("ImagePlus")) return WindowManager.getImage(value);
+        if (type.equals("Boolean")) return value.equals("true");
+        return value;
+    }
+
+    private static String shown(Object made) {
+        if (!(made instanceof ij.ImagePlus)) return String.valueOf(made);
+        ((ij.ImagePlus) made).show();
+        return ((ij.ImagePlus) made).getTitle();
     }
 
     private static String[] join(long milliseconds) throws InterruptedException {
@@ -178,7 +215,8 @@ public class ImageJDriver {
         throw new IllegalArgumentException("no field " + wanted + " in " + title(window));
     }
 
-    private static String[] press(final Window window, String wanted) {
+    private static String[] press(final Window window, String wanted) throws InterruptedException {
+        if (window instanceof Dialog && ((Dialog) window).isModal()) waitUntilSomebodyWaits();
         for (final Component each : inside(window)) {
             if (each instanceof Button && ((Button) each).getLabel().trim().equals(wanted)) {
                 EventQueue.invokeLater(new Runnable() { public void run() {
@@ -189,6 +227,18 @@ public class ImageJDriver {
             }
         }
         throw new IllegalArgumentException("no button " + wanted + " in " + title(window));
+    }
+
+    /** A modal dialog that closes before its caller has begun to wait would be waited for without end. */
+    private static void waitUntilSomebodyWaits() throws InterruptedException {
+        for (int i = 0; i < 200; i++) {
+            for (java.util.Map.Entry<Thread, StackTraceElement[]> each : Thread.getAllStackTraces().entrySet()) {
+                boolean waits = each.getKey().getState() == Thread.State.WAITING || each.getKey().getState() == Thread.State.TIMED_WAITING;
+                for (StackTraceElement element : each.getValue())
+                    if (waits && element.getClassName().equals("java.awt.WaitDispatchSupport")) return;
+            }
+            Thread.sleep(50);
+        }
     }
 
     /** What ImageJ does when its window gets an ESC key. */

@@ -6,6 +6,7 @@ fails with comes back; its dialogs can be read, filled, pressed and photographed
 
 import base64
 import os
+import re
 import select
 import shutil
 import signal
@@ -17,9 +18,16 @@ from pathlib import Path
 import pytest
 
 JAR = Path(os.environ.get("MICSERVE_TEST_IMAGEJ", "/usr/share/java/ij.jar"))
+GROOVY = Path("/usr/share/java/groovy-all.jar")
+JYTHON = Path("/usr/share/java/jython.jar")
+JYTHON_HOME = Path("/usr/share/jython")
 DRIVER = Path(__file__).with_name("ImageJDriver.java")
 PATIENCE_S = 120
 SCREEN = "1400x1000x24"
+PARAMETER = re.compile(
+    r"#@(?P<output>output)? ?(?P<type>\w+) (?:\((?P<attributes>.*)\) )?(?P<name>\w+)$"
+)
+"""A script's parameter, as SciJava reads it."""
 
 
 class MacroError(AssertionError):
@@ -51,8 +59,9 @@ class ImageJ:
         self.process = subprocess.Popen(
             [
                 "java", f"-Duser.home={self.home}", f"-Djava.io.tmpdir={self.home / 'tmp'}",
-                f"-Dplugins.dir={self.home / 'ImageJ'}", "-Xmx1g", *self.java,
-                "-cp", f"{JAR}:{classes}", "ImageJDriver",
+                f"-Dplugins.dir={self.home / 'ImageJ'}", "-Xmx1g", f"-Dpython.home={JYTHON_HOME}",
+                f"-Dpython.cachedir={self.home / 'jython'}", *self.java,
+                "-cp", f"{JAR}:{classes}:{GROOVY}:{JYTHON}", "ImageJDriver",
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -122,6 +131,24 @@ class ImageJ:
     def run(self, macro: str, argument: str = "", patience_s: float = PATIENCE_S) -> str:
         self.begin(macro, argument)
         return self.finish(patience_s)
+
+    def begin_script(self, path: Path, text: str, **given: str) -> None:
+        """Start a script of Fiji's script editor, its parameters filled in as a person would."""
+        lines = text.splitlines()
+        asked = [match for line in lines if (match := PARAMETER.match(line))]
+        outputs = " ".join(match["name"] for match in asked if match["output"])
+        inputs = [match for match in asked if not match["output"]]
+        unknown = given.keys() - {match["name"] for match in inputs}
+        assert not unknown, f"{path.name} has no parameter {unknown}"
+        words = []
+        for match in inputs:
+            default = re.search(r'value="?([^",)]*)', match["attributes"] or "")
+            value = given.get(match["name"], default[1] if default else None)
+            assert value is not None, f"{path.name} wants {match['name']}"
+            words += [match["name"], match["type"], value]
+        plain = "\n".join("" if line.startswith("#@") else line for line in lines)
+        language = {".groovy": "groovy", ".py": "python"}[path.suffix]
+        self.ask("script", language, plain, outputs, *words)
 
     def windows(self) -> list[str]:
         """`Class:title` of each window that is shown."""
