@@ -5,6 +5,9 @@ from typing import Any
 
 from micserve.families import Family
 
+RESULTS = ("image/tiff", "application/zip", "text/csv", "text/tab-separated-values")
+"""An image or labels; ROIs or a bundle; a table; a bundle's files as a list, for macros."""
+
 _BINARY: Mapping[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 _OWN = (
@@ -58,7 +61,10 @@ def predict_openapi(families: Iterable[Family]) -> dict[str, Any]:
             },
         },
         "responses": {
-            "200": {"description": "The result.", "content": {"image/tiff": dict(_BINARY)}}
+            "200": {
+                "description": "The result, by `output`.",
+                "content": {kind: dict(_BINARY) for kind in RESULTS},
+            }
         },
     }
 

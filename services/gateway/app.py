@@ -24,6 +24,7 @@ from services.gateway.accounts.login import add_login
 from services.gateway.catalogue import Listing, ModelDetail, VersionView, version_view
 from services.gateway.fiji import add_fiji
 from services.gateway.metrics import CountRequests, GatewayMetrics
+from services.gateway.openapi import answers, describe
 from services.gateway.page.site import add_pages
 from services.gateway.parcels import TSV, predict_listed
 from services.gateway.parts import Accept, Here, Parts, open_parts
@@ -76,6 +77,7 @@ def create_app(
     add_login(app, settings)
     add_pages(app)
     add_fiji(app)
+    describe(app, accounts_on=settings.accounts_on)
     return app
 
 
@@ -87,8 +89,8 @@ def _add_listings(app: FastAPI) -> None:
     @app.get(
         "/v1/models.tsv",
         summary="All models as tab-separated text, for macros",
-        response_class=PlainTextResponse,
-        responses=problem_responses(503),
+        response_class=Response,
+        responses=answers(TSV) | problem_responses(503),
     )
     async def models_table(here: Here) -> Response:
         text = await asyncio.to_thread(here.catalogue.tsv)
@@ -115,8 +117,8 @@ def _add_files(app: FastAPI) -> None:
     @app.get(
         "/v1/models/{name}/versions/{version}/package",
         summary="The bioimage.io model package, a zip",
-        response_class=FileResponse,
-        responses=problem_responses(404, 422, 503),
+        response_class=Response,
+        responses=answers("application/zip") | problem_responses(404, 422, 503),
     )
     async def package(name: str, version: str, here: Here) -> Response:
         found = await asyncio.to_thread(here.catalogue.version, name, version)
@@ -131,7 +133,7 @@ def _add_files(app: FastAPI) -> None:
         "/v1/models/{name}/versions/{version}/report",
         summary="The training report, HTML or PDF",
         response_class=Response,
-        responses=problem_responses(404, 422, 503),
+        responses=answers("text/html", "application/pdf") | problem_responses(404, 406, 422, 503),
     )
     async def report(name: str, version: str, here: Here, accept: Accept = "*/*") -> Response:
         found = await asyncio.to_thread(here.catalogue.version, name, version)
@@ -145,7 +147,8 @@ def _add_files(app: FastAPI) -> None:
         "/v1/models/{name}/versions/{version}/qc",
         summary="The quality report that was attached last: its numbers (JSON), or the page (HTML)",
         response_class=Response,
-        responses=problem_responses(404, 422, 503),
+        responses=answers("application/json", "text/html", "application/pdf")
+        | problem_responses(404, 406, 422, 503),
     )
     async def quality_of(name: str, version: str, here: Here, accept: Accept = "*/*") -> Response:
         found = await asyncio.to_thread(here.catalogue.fresh_version, name, version)
@@ -203,7 +206,7 @@ def _add_work(app: FastAPI) -> None:
         "/v1/qc",
         summary="Compare a result with ground truth",
         response_class=Response,
-        responses=problem_responses(404, 413, 422, 503),
+        responses=problem_responses(404, 406, 413, 422, 503),
         openapi_extra=reports.OPENAPI,
     )
     async def quality(request: Request, here: Here, accept: Accept = "*/*") -> Response:

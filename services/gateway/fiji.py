@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 
 from micserve.errors import NotFoundError
 from micserve.serving.problems import problem_responses
+from services.gateway.openapi import answers
 from services.gateway.pages import fiji_page
 from services.gateway.parcels import TSV, TYPES
 from services.gateway.parts import Here
@@ -116,8 +117,8 @@ def add_fiji(app: FastAPI) -> None:
     @app.get(
         "/v1/models/{name}/parameters.tsv",
         summary="What a prediction may be asked, as tab-separated text, for macros' dialogs",
-        response_class=PlainTextResponse,
-        responses=problem_responses(404, 422, 503),
+        response_class=Response,
+        responses=answers(TSV) | problem_responses(404, 422, 503),
     )
     async def parameters(name: str, here: Here, version: str = "production") -> Response:
         text = await asyncio.to_thread(here.catalogue.parameters_tsv, name, version)
@@ -126,8 +127,9 @@ def add_fiji(app: FastAPI) -> None:
     @app.get(
         "/v1/parcels/{identity}/{name:path}",
         summary="One file of a result that was listed as a table",
-        response_class=FileResponse,
-        responses=problem_responses(404),
+        response_class=Response,
+        responses=answers(*(kind.partition(";")[0] for kind in TYPES.values()))
+        | problem_responses(404),
     )
     async def parcel_file(identity: str, name: str, here: Here) -> Response:
         path = await asyncio.to_thread(here.parcels.file, identity, name)

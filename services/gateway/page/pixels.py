@@ -21,6 +21,7 @@ from micserve.image import Image
 from micserve.serving.answers import disposition
 from micserve.serving.problems import problem_responses
 from micserve.serving.uploads import receive_image
+from services.gateway.openapi import answers
 from services.gateway.parts import Here
 
 MOST_BYTES = 256 << 20
@@ -50,7 +51,7 @@ def add_pixels(app: FastAPI) -> None:
         "/v1/pixels",
         summary="An image's planes as raw little-endian numbers, for a browser to show",
         response_class=Response,
-        responses=problem_responses(413, 422, 503),
+        responses=answers("application/octet-stream") | problem_responses(413, 422, 503),
         openapi_extra=_BODY,
     )
     async def pixels(request: Request, here: Here) -> Response:
@@ -68,7 +69,7 @@ def add_pixels(app: FastAPI) -> None:
         "/v1/crop",
         summary="A rectangle of an image, as TIFF with its axes and calibration",
         response_class=Response,
-        responses=problem_responses(413, 422, 503),
+        responses=answers("image/tiff") | problem_responses(413, 422, 503),
         openapi_extra=_BODY,
     )
     async def crop(
