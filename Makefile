@@ -25,7 +25,8 @@ export BENTOML_DO_NOT_TRACK := true
 
 SERVE := .venvs/serve
 
-.PHONY: help demo up down status test test-quick lint bench accuracy clean setup $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
+.PHONY: help demo up down status test test-quick lint bench accuracy clean setup images locks \
+    $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
 
 help:
 	@sed -n '3,8s/^# \{0,1\}//p' Makefile
@@ -73,6 +74,20 @@ lint: $(SERVE)/.ready
 	@$(SERVE)/bin/ruff format --check .
 	@$(SERVE)/bin/mypy
 	@$(SERVE)/bin/lint-imports --no-cache
+
+# --- containers ---------------------------------------------------------------------------------
+# IMAGES: some of containers/images.toml; DEVICE=cpu|gpu; ENGINE=docker|podman|buildah.
+images:
+	@$(PYTHON) containers/build.py $(IMAGES) $(if $(DEVICE),--device $(DEVICE)) \
+	    $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+
+locks: .venvs/locks/.ready
+	@.venvs/locks/bin/python containers/lock.py
+
+.venvs/locks/.ready: containers/requirements/locks.txt
+	@$(PYTHON) -m venv .venvs/locks
+	@.venvs/locks/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 bench: $(SERVE)/.ready .venvs/n2v/.ready
 	@$(SERVE)/bin/python -m tests.bench $(ARGS)

@@ -1,10 +1,13 @@
 """Where a network runs. `Backend` is the seam; `onnx` is what we ship."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Provider = Literal["auto", "cpu", "cuda"]
+"""`cuda` or an error; `auto` takes CUDA where there is one, else the CPU."""
 
 
 class Backend(Protocol):

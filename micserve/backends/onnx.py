@@ -6,16 +6,14 @@ back to the CPU in silence.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from micserve.artifact import star_labels
+from micserve.backends import Provider
 from micserve.errors import PackageError, ProviderUnavailableError
-
-Provider = Literal["auto", "cpu", "cuda"]
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
@@ -85,6 +83,8 @@ def _choose(provider: Provider) -> list[str | tuple[str, dict[str, str]]]:
         return [_CPU]
     if _CUDA not in available:
         raise _no_cuda(f"this ONNX Runtime has only {', '.join(available)}")
+    # CUDA and cuDNN may be wheels beside ONNX Runtime, which finds them when told to look.
+    ort.preload_dlls()
     return [cuda, _CPU]
 
 

@@ -12,10 +12,17 @@ from micserve.registry.environment import SERVER
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "artifacts"
+DATABASE_VARIABLE = "MLFLOW_BACKEND_STORE_URI"
 
 
 def server_command(
-    folder: Path, *, port: int, host: str = "127.0.0.1", allowed_hosts: str | None = None
+    folder: Path,
+    *,
+    port: int,
+    host: str = "127.0.0.1",
+    allowed_hosts: str | None = None,
+    files: str | None = None,
+    database_elsewhere: bool = False,
 ) -> tuple[str, ...]:
     """The command line that serves the registry kept in `folder`.
 
@@ -27,11 +34,17 @@ def server_command(
     allowed_hosts
         Host names under which clients may reach it, separated by commas, where that is
         more than localhost and private addresses: MLflow refuses other `Host` headers.
+    files
+        A folder or `s3://…`, instead of the one in `folder`.
+    database_elsewhere
+        The environment names the database (`DATABASE_VARIABLE`), so that its password is not
+        on the command line, where every user of the machine could read it.
     """
     folder = folder.absolute()
     command = [sys.executable, "-m", "mlflow", "server"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / DATABASE}"]
-    command += ["--artifacts-destination", str(folder / ARTIFACTS)]
+    if not database_elsewhere:
+        command += ["--backend-store-uri", f"sqlite:///{folder / DATABASE}"]
+    command += ["--artifacts-destination", files or str(folder / ARTIFACTS)]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     command += ["--allowed-hosts", allowed_hosts] if allowed_hosts else []
     return tuple(command)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micserve.artifact.package import Package, open_package
-from micserve.backends import Backend
-from micserve.backends.onnx import OnnxBackend, Provider
+from micserve.backends import Backend, Provider
+from micserve.backends.onnx import OnnxBackend
 from micserve.errors import VerificationError
 from micserve.normalize import fit
 from micserve.predict import LoadedModel

@@ -8,7 +8,8 @@ from typing import cast
 import numpy as np
 from onnx import TensorProto, helper
 
-from micserve.backends.onnx import OnnxBackend, Provider
+from micserve.backends import Provider
+from micserve.backends.onnx import OnnxBackend
 from micserve.errors import MicserveError
 
 

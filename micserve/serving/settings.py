@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
-from micserve.backends.onnx import Provider
+from micserve.backends import Provider
 from micserve.predict import DEFAULT_TILE_PIXELS
 from micserve.registry import RegistrySettings
 

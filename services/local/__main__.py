@@ -41,6 +41,8 @@ class LocalSettings(BaseSettings):
 
     home: Path = Path("var")
     """Folder of everything that micserve writes."""
+    service_host: str = "127.0.0.1"
+    """Address that an inference service listens on: in a container, all of its own."""
     gateway_port: int = 8000
     registry_port: int = 8010
     n2v_port: int = 8011
@@ -168,10 +170,10 @@ def registry(settings: LocalSettings) -> int:
 
 
 def serve(settings: LocalSettings, family: str) -> int:
-    """Become the inference service of one family; what the supervisor runs."""
+    """Become the inference service of one family; what the supervisor and a container run."""
     bentoml = str(Path(sys.executable).with_name("bentoml"))
     port = getattr(settings, f"{family}_port")
-    address = ("--host", "127.0.0.1", "--port", str(port))
+    address = ("--host", settings.service_host, "--port", str(port))
     os.execv(bentoml, (bentoml, "serve", f"services.{family}.service", *address))
 
 

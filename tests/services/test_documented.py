@@ -13,6 +13,7 @@ from micserve.serving.problems import status_of, type_of
 from micserve.serving.settings import ServiceSettings
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.settings import GatewaySettings
+from services.registry.settings import RegistryServerSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -42,7 +43,7 @@ def test_the_python_client_knows_every_error(error: type[errors.MicserveError]) 
     assert _KINDS.get(kind) is error or error.__name__ in _TAKES_MORE_THAN_A_SENTENCE
 
 
-@pytest.mark.parametrize("settings", [ServiceSettings, GatewaySettings])
+@pytest.mark.parametrize("settings", [ServiceSettings, GatewaySettings, RegistryServerSettings])
 def test_every_setting_is_documented_as_it_is(settings: type[BaseSettings]) -> None:
     documented = rows("settings.md")
     for name, field in settings.model_fields.items():
@@ -54,7 +55,8 @@ def test_every_setting_is_documented_as_it_is(settings: type[BaseSettings]) -> N
 
 
 def test_no_setting_is_documented_that_is_not_there() -> None:
-    known = {*ServiceSettings.model_fields, *GatewaySettings.model_fields}
+    kinds = (ServiceSettings, GatewaySettings, RegistryServerSettings)
+    known = {name for kind in kinds for name in kind.model_fields} | {"service_host"}
     documented = {name for name in rows("settings.md") if name.startswith("MICSERVE_")}
     assert documented == {f"MICSERVE_{name.upper()}" for name in known}
 

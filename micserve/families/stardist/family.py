@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.ndimage import zoom
 
 from micserve.artifact.contract import ModelContract
 from micserve.errors import ParameterError
@@ -115,6 +114,8 @@ class Search:
                 f"scale={self.scale:g} would make this image {' × '.join(map(str, sizes))} "
                 "pixels. Choose a value nearer to 1."
             )
+        from scipy.ndimage import zoom  # the gateway knows families, and has no SciPy
+
         native = frame.astype(frame.dtype.newbyteorder("="), copy=False)
         # cval: what scipy writes where rounding takes it past the last pixel is then 0 when
         # normalised, as in predict_instances.

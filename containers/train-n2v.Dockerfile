@@ -1,0 +1,51 @@
+# Noise2Void training: docker build -f containers/train-n2v.Dockerfile --build-arg DEVICE=gpu .
+
+# Packages are put together in a stage of their own; pip and its cache stay there.
+FROM python:3.11-slim-bookworm AS packages
+ARG DEVICE=cpu
+RUN python -m venv --without-pip /opt/venv
+COPY containers/requirements/train-n2v-${DEVICE}.lock /tmp/requirements.lock
+# Files that the index does not have, or a machine without a network, are looked for in wheels/.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=bind,source=containers/wheels,target=/wheels \
+    pip --python /opt/venv/bin/python install --disable-pip-version-check --require-hashes \
+        --only-binary :all: --find-links /wheels --requirement /tmp/requirements.lock
+COPY micserve /app/micserve
+COPY training /app/training
+RUN python -m compileall -q --invalidation-mode unchecked-hash /app
+
+FROM python:3.11-slim-bookworm
+# 10001 owns one folder, MICSERVE_HOME; everything else is read-only for it, and may be for all.
+RUN groupadd --gid 10001 micserve \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin \
+        micserve \
+    && install --directory --owner 10001 --group 10001 /var/lib/micserve
+COPY --from=packages /opt/venv /opt/venv
+COPY --from=packages /app /app
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/app \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    MICSERVE_HOME=/var/lib/micserve \
+    NUMBA_CACHE_DIR=/tmp/numba \
+    KERAS_HOME=/tmp/keras \
+    TF_CPP_MIN_LOG_LEVEL=2
+WORKDIR /app
+USER 10001:10001
+VOLUME /var/lib/micserve
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="micserve-train-n2v" \
+    org.opencontainers.image.description="micserve training: Noise2Void" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.source="${SOURCE}" \
+    org.opencontainers.image.licenses="BSD-3-Clause"
+# A training stops at the end of its batch and keeps what it has.
+STOPSIGNAL SIGINT
+ENTRYPOINT ["python", "-m"]
+CMD ["training.n2v", "--help"]
