@@ -8,8 +8,9 @@ Knows families by their protocol and networks by theirs; no file format, no
 runtime, no web framework.
 """
 
+import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from micserve.image import IMAGE_AXES, Display, Image
 from micserve.normalize import Affine, fit
 from micserve.objects import Objects, Position, label_dtype
 from micserve.tiling import PaddedFrame, Tile, choose_tile, pad_frame, plan_tiles
+
+log = logging.getLogger(__name__)
 
 DEFAULT_TILE_PIXELS = 1 << 19
 """Pixels (voxels) that the network sees at a time. Measured on the CPU with N2V's U-Net: 724² is
@@ -65,6 +68,8 @@ class Watch:
     progress: Callable[[float], None] = lambda fraction: None
     cancelled: Callable[[], bool] = lambda: False
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    batches: Counter[int] = field(default_factory=Counter)
+    """How often the network was given so many tiles at a time."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -169,6 +174,8 @@ def run_frame(
             values = affine.apply(frame.read(tile.read))[None]
         with watch.stage("infer"):
             heads = backend.run(values)
+        watch.batches[len(values)] += 1
+        log.debug("tile", extra={"at": [span.start for span in tile.read], "size": values.shape})
         yield (
             tile,
             {

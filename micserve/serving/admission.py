@@ -21,6 +21,7 @@ class Admission:
 
     def __init__(self, *, running: int, waiting: int, metrics: Metrics) -> None:
         self._running, self._places, self._metrics = running, running + waiting, metrics
+        metrics.places.set(self._places)
         self._taken = 0
         self._typical_s = FIRST_GUESS_S
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
 from pathlib import Path
 from threading import Event
 
@@ -159,7 +160,9 @@ class Desk:
         def work() -> Answer:
             return self._service.predict(order, source, folder=folder, cancelled=gone.is_set)
 
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        # The thread logs with this request's id.
+        context = copy_context()
+        future = asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

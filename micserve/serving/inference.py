@@ -4,7 +4,8 @@ Plain Python that knows settings, models, files and pixels, and no HTTP. All
 methods but `start` and `stop` may be called from many threads.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +26,8 @@ from micserve.serving.parameters import read_output, read_parameters
 from micserve.serving.results import PixelOutput
 from micserve.serving.settings import ServiceSettings
 from micserve.serving.watcher import Watcher
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class Answer:
     pixels: int
     warnings: tuple[str, ...]
     seconds: dict[str, float]
+    batches: Mapping[int, int]
+    """Number of tiles to how often the network was given so many."""
+    is_far: bool
+    """Whether the image is far from what the model was trained on."""
 
 
 class LoadedState(BaseModel):
@@ -189,6 +196,7 @@ class InferenceService:
             )
         with watch.stage("encode"):
             file = output.encode(order.output, result)
+        cautious = cautions(image, model.contract)
         return Answer(
             content=file.content,
             size=file.size,
@@ -196,8 +204,10 @@ class InferenceService:
             filename=model.contract.name + file.ending,
             model=model,
             pixels=int(image.data.size),
-            warnings=image.notes + cautions(image, model.contract),
+            warnings=image.notes + cautious,
             seconds=dict(watch.seconds),
+            batches=dict(watch.batches),
+            is_far=bool(cautious),
         )
 
     def note(self, answer: Answer) -> None:
@@ -206,3 +216,16 @@ class InferenceService:
         self.metrics.pixels.labels(*labels).inc(answer.pixels)
         for stage, seconds in answer.seconds.items():
             self.metrics.stage_seconds.labels(*labels, stage).observe(seconds)
+        for tiles, times in answer.batches.items():
+            for _ in range(times):
+                self.metrics.batch_tiles.labels(*labels).observe(tiles)
+        self.metrics.far_images.labels(*labels).inc(answer.is_far)
+        log.info(
+            "predicted",
+            extra={
+                "model": answer.model.label,
+                "pixels": answer.pixels,
+                "tiles": sum(size * times for size, times in answer.batches.items()),
+                "stages": {stage: round(s, 4) for stage, s in answer.seconds.items()},
+            },
+        )

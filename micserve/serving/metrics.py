@@ -6,6 +6,8 @@ those of models that this service loaded, and no label holds a request's path or
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from micserve.serving.gpu import GpuMemory
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 """From a small image on a GPU to a large stack on a CPU."""
 
@@ -49,6 +51,31 @@ class Metrics:
             "Requests that were sent away because the queue was full.",
             registry=registry,
         )
+        self.places = Gauge(
+            "micserve_places",
+            "Requests that may be inside at the same time, running and waiting together.",
+            registry=registry,
+        )
+        self.batch_tiles = Histogram(
+            "micserve_batch_tiles",
+            "Tiles that the network was given at a time.",
+            ["model", "version"],
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=registry,
+        )
+        self.far_images = Counter(
+            "micserve_far_images_total",
+            "Images whose pixel size or grey values are far from those that the model was trained "
+            "on, of those that were predicted: their share is the drift.",
+            ["model", "version"],
+            registry=registry,
+        )
+        self.network_lookups = Counter(
+            "micserve_network_lookups_total",
+            "Requests for a network by outcome: hit when it was in memory, miss when not.",
+            ["outcome"],
+            registry=registry,
+        )
         self.loads = Counter(
             "micserve_model_loads_total",
             "Attempts to load a version, by outcome: loaded or failed.",
@@ -72,6 +99,7 @@ class Metrics:
             "1 when the registry answered the last time it was asked.",
             registry=registry,
         )
+        registry.register(GpuMemory())
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -85,6 +85,9 @@ class ModelPool:
         PackageError, DigestMismatchError, VerificationError
             When the version is damaged; nothing of it was kept.
         """
+        with self._lock:
+            found = (version.name, version.version) in self._entries
+        self._metrics.network_lookups.labels("hit" if found else "miss").inc()
         entry = self._acquire(version)
         try:
             yield entry.loaded.model

@@ -46,7 +46,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        parts = app.state.parts = open_parts(settings, registry)
+        parts = app.state.parts = open_parts(settings, registry, metrics)
         try:
             yield
         finally:
@@ -240,5 +240,6 @@ def _add_probes(app: FastAPI, metrics: GatewayMetrics) -> None:
         return PlainTextResponse("ready\n")
 
     @app.get("/metrics", include_in_schema=False)
-    async def scrape() -> Response:
+    async def scrape(here: Here) -> Response:
+        metrics.registry_up.set(not here.directory.trouble)
         return Response(metrics.render(), media_type=exposition.CONTENT_TYPE)

@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from micserve.families import FAMILIES
 from micserve.serving.metrics import SECONDS
 
 
@@ -30,6 +31,27 @@ class GatewayMetrics:
         self.running = Gauge(
             "micserve_gateway_requests_running", "Requests that are open now.", registry=registry
         )
+
+        self.upstream_requests = Gauge(
+            "micserve_gateway_upstream_requests",
+            "Images that a family's service works on, or that wait for it to listen.",
+            ["family"],
+            registry=registry,
+        )
+        self.upstream_failures = Counter(
+            "micserve_gateway_upstream_failures_total",
+            "Attempts to reach a service that failed, by outcome: refused when it did not listen, "
+            "ended when it ended before it answered. Most are repeated and nobody notices.",
+            ["family", "outcome"],
+            registry=registry,
+        )
+        self.registry_up = Gauge(
+            "micserve_gateway_registry_up",
+            "1 when the registry answered the gateway the last time it was asked.",
+            registry=registry,
+        )
+        for family in FAMILIES:
+            self.upstream_requests.labels(family)
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -11,6 +11,7 @@ from micserve.serving.scratch import Scratch
 from micserve.serving.uploads import UploadLimits
 from services.gateway.accounts import Accounts, open_accounts
 from services.gateway.catalogue import Catalogue
+from services.gateway.metrics import GatewayMetrics
 from services.gateway.parcels import Parcels
 from services.gateway.quality import QualityDesk
 from services.gateway.settings import GatewaySettings
@@ -32,7 +33,9 @@ class Parts:
     accounts: Accounts
 
 
-def open_parts(settings: GatewaySettings, registry: Registry | None) -> Parts:
+def open_parts(
+    settings: GatewaySettings, registry: Registry | None, metrics: GatewayMetrics
+) -> Parts:
     """What the routes need, from settings; closed by the app."""
     accounts = open_accounts(settings)
     directory = Directory(
@@ -43,7 +46,12 @@ def open_parts(settings: GatewaySettings, registry: Registry | None) -> Parts:
         settings=settings,
         directory=directory,
         catalogue=Catalogue(directory, may_see=accounts.may_see),
-        upstreams=Upstreams(settings.upstreams, connect_patience_s=settings.connect_patience_s),
+        upstreams=Upstreams(
+            settings.upstreams,
+            dedicated=settings.dedicated,
+            connect_patience_s=settings.connect_patience_s,
+            metrics=metrics,
+        ),
         quality=QualityDesk(processes=settings.quality_processes, waiting=settings.quality_queue),
         scratch=scratch,
         parcels=Parcels(scratch),

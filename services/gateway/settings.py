@@ -1,6 +1,7 @@
 """How the gateway runs: read from the environment, all in `MICSERVE_*`; see `docs/settings.md`."""
 
 import ipaddress
+import re
 from typing import Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, model_validator
@@ -12,7 +13,8 @@ from micserve.serving.settings import ServingSettings
 def _address(title: str) -> Any:
     return Field(
         default=None,
-        description=f"Where the {title} service is; by default its port on this machine.",
+        description=f"Where the {title} service is, or its replicas with commas between; by "
+        "default its port on this machine.",
     )
 
 
@@ -80,6 +82,11 @@ class GatewaySettings(ServingSettings):
     unet_port: PositiveInt = _port(8014, "U-Net")
     fnet_url: str | None = _address("fnet")
     fnet_port: PositiveInt = _port(8015, "fnet")
+    model_urls: str = Field(
+        default="",
+        description="Models that have a service of their own: `n2v-spots=http://host:8011`, with "
+        "commas between; all others go to their family's service.",
+    )
     alias_s: PositiveFloat = Field(
         default=1.5,
         description="Seconds for which an alias is taken for granted before the registry is asked "
@@ -119,14 +126,37 @@ class GatewaySettings(ServingSettings):
         return self.accounts == "on"
 
     @property
-    def upstreams(self) -> dict[str, str]:
-        """Family to the address of its service, without a slash at the end."""
-        return {family: self._address_of(family) for family in FAMILIES}
+    def upstreams(self) -> dict[str, tuple[str, ...]]:
+        """Family to the addresses of its service's replicas, without a slash at the end."""
+        return {family: self._addresses_of(family) for family in FAMILIES}
 
-    def _address_of(self, family: str) -> str:
-        url: str | None = getattr(self, f"{family}_url")
+    @property
+    def dedicated(self) -> dict[str, tuple[str, ...]]:
+        """Model to the addresses of the service that serves it alone."""
+        found: dict[str, tuple[str, ...]] = {}
+        for entry in _listed(self.model_urls):
+            name, _, url = entry.partition("=")
+            found[name] = (*found.get(name, ()), url.rstrip("/"))
+        return found
+
+    @model_validator(mode="after")
+    def _refuse_half_an_entry(self) -> Self:
+        for entry in _listed(self.model_urls):
+            if not re.fullmatch(r"[a-z0-9][a-z0-9-]*=https?://\S+", entry):
+                raise ValueError(
+                    f"MICSERVE_MODEL_URLS holds {entry!r}; write name=http://host:port, with "
+                    "commas between"
+                )
+        return self
+
+    def _addresses_of(self, family: str) -> tuple[str, ...]:
+        urls = _listed(getattr(self, f"{family}_url") or "")
         port: int = getattr(self, f"{family}_port")
-        return (url or f"http://127.0.0.1:{port}").rstrip("/")
+        return tuple(url.rstrip("/") for url in urls) or (f"http://127.0.0.1:{port}",)
+
+
+def _listed(text: str) -> list[str]:
+    return [entry.strip() for entry in text.split(",") if entry.strip()]
 
 
 def _is_loopback(host: str) -> bool:

@@ -85,7 +85,11 @@ def test_cuda_that_is_not_there_is_refused_before_the_port_is_opened(tmp_path: P
 def test_the_gateway_does_not_listen_for_strangers_unless_told_to(stack: Stack) -> None:
     stranger = Program(
         stack.gateway.command,
-        {**stack.gateway.environment, "MICSERVE_GATEWAY_HOST": "0.0.0.0"},
+        {
+            **stack.gateway.environment,
+            "MICSERVE_GATEWAY_HOST": "0.0.0.0",
+            "MICSERVE_ACCOUNTS": "off",
+        },
         stack.gateway.port,
         stack.home / "stranger.log",
     )

@@ -222,11 +222,19 @@ def test_the_gateway_listens_to_this_machine(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
 def test_the_gateway_listens_to_strangers_only_when_told_to(host: str) -> None:
     with pytest.raises(ValidationError, match="MICSERVE_GATEWAY_PUBLIC"):
-        GatewaySettings(gateway_host=host)
+        GatewaySettings(gateway_host=host, accounts="off")
     assert GatewaySettings(gateway_host=host, gateway_public=True).gateway_host == host
 
 
 def test_every_family_has_a_place_in_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     assert GatewaySettings().upstreams.keys() == FAMILIES.keys()
-    monkeypatch.setenv("MICSERVE_N2V_URL", "http://n2v:3000/")
-    assert GatewaySettings().upstreams["n2v"] == "http://n2v:3000"
+    monkeypatch.setenv("MICSERVE_N2V_URL", "http://n2v:3000/, http://n2v-b:3000")
+    assert GatewaySettings().upstreams["n2v"] == ("http://n2v:3000", "http://n2v-b:3000")
+
+
+def test_a_model_may_have_a_service_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MICSERVE_MODEL_URLS", "spots=http://a:1/,spots=http://b:1")
+    assert GatewaySettings().dedicated == {"spots": ("http://a:1", "http://b:1")}
+    monkeypatch.setenv("MICSERVE_MODEL_URLS", "spots")
+    with pytest.raises(ValidationError, match="write name=http://host:port"):
+        GatewaySettings()

@@ -41,7 +41,11 @@ def add_status(app: FastAPI) -> None:
 
 async def _services(here: Parts) -> list[dict[str, Any]]:
     async with httpx.AsyncClient(timeout=ASK_WITHIN_S, trust_env=False) as client:
-        asked = [_service(client, f, a) for f, a in here.settings.upstreams.items()]
+        asked = [
+            _service(client, family, address)
+            for family, replicas in here.settings.upstreams.items()
+            for address in replicas
+        ]
         return list(await asyncio.gather(*asked))
 
 
