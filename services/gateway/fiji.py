@@ -9,12 +9,12 @@ import re
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from micserve.errors import NotFoundError
 from micserve.serving.problems import problem_responses
 from services.gateway.openapi import answers
-from services.gateway.pages import fiji_page
+from services.gateway.page.shell import page as framed
 from services.gateway.parcels import TSV, TYPES
 from services.gateway.parts import Here
 
@@ -93,7 +93,7 @@ def add_fiji(app: FastAPI) -> None:
     @app.get("/fiji", include_in_schema=False)
     @app.get("/fiji/", include_in_schema=False)
     async def page(request: Request) -> Response:
-        return HTMLResponse(fiji_page(address=address_of(request)))
+        return framed(request, "fiji.html", address=address_of(request))
 
     @app.get("/fiji/pictures/{name}", include_in_schema=False)
     async def picture(name: str) -> Response:

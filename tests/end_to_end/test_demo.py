@@ -77,7 +77,7 @@ def test_the_prediction_is_better_than_the_input_and_the_gaussian_stands_beside_
     metrics = (demo.home / "demo/report/metrics.csv").read_text().splitlines()
     rows = [dict(zip(metrics[0].split(","), row.split(","), strict=True)) for row in metrics[1:]]
     snr = {row["method"]: float(row["SNR (dB)"]) for row in rows if row["slice"] == "all"}
-    assert set(snr) == {"prediction", "input", "gaussian"}
+    assert set(snr) == {"prediction", "input", "gaussian", "median", "nlm"}
     assert snr["prediction"] > snr["input"] + 10
 
 

@@ -187,7 +187,13 @@ def test_a_result_is_judged_against_its_ground_truth(
 ) -> None:
     report = web.post("/v1/qc", files=pair).json()
     assert report["images"][0]["name"] == "spots_1.tif"
-    assert [method["key"] for method in report["methods"]] == ["prediction", "input", "gaussian"]
+    assert [method["key"] for method in report["methods"]] == [
+        "prediction",
+        "input",
+        "gaussian",
+        "median",
+        "nlm",
+    ]
     assert report["summary"]["verdict"]
 
 

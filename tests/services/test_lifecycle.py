@@ -82,7 +82,9 @@ def test_cuda_that_is_not_there_is_refused_before_the_port_is_opened(tmp_path: P
     assert "told to use CUDA" in service.log.read_text()
 
 
-def test_the_gateway_does_not_listen_for_strangers_unless_told_to(stack: Stack) -> None:
+def test_the_gateway_does_not_listen_for_strangers_without_accounts_unless_told_to(
+    stack: Stack,
+) -> None:
     stranger = Program(
         stack.gateway.command,
         {

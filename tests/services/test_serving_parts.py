@@ -220,10 +220,12 @@ def test_the_gateway_listens_to_this_machine(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
-def test_the_gateway_listens_to_strangers_only_when_told_to(host: str) -> None:
+def test_the_gateway_listens_to_strangers_without_accounts_only_when_told_to(host: str) -> None:
     with pytest.raises(ValidationError, match="MICSERVE_GATEWAY_PUBLIC"):
         GatewaySettings(gateway_host=host, accounts="off")
-    assert GatewaySettings(gateway_host=host, gateway_public=True).gateway_host == host
+    told = GatewaySettings(gateway_host=host, accounts="off", gateway_public=True)
+    assert told.gateway_host == host
+    assert GatewaySettings(gateway_host=host).accounts_on
 
 
 def test_every_family_has_a_place_in_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,10 +63,11 @@ def stacks(images: Path, scratch: Path) -> Pairs:
 PARAMETERS: Mapping[int, Mapping[str, Any]] = {
     2: {
         "preset": "quick",
-        "number_of_epochs": 12,
-        "number_of_steps": 50,
+        "number_of_epochs": 40,
+        "number_of_steps": 80,
+        "initial_learning_rate": 1e-3,
         "probabilistic": False,
-        "train_loss": "mse",
+        "train_loss": "mae",
         "unet_residual": False,
     },
     3: {"preset": "quick"},
