@@ -131,6 +131,7 @@ function micserve_exchange(method, path, body, fields, accept, out) {
 function micserve_config(method, path, body, accept) {
 	c = "url = " + micserve_quote("" + micserve_server() + path) + "\nrequest = " + micserve_quote(method) + "\n";
 	c += "silent\nshow-error\ngloboff\nconnect-timeout = 10\nmax-time = " + micserve_setting("patience", "600") + "\n";
+	c += "header = " + micserve_quote("X-Request-Id: fiji-" + IJ.pad(floor(random * 1e9), 9) + "-" + floor(getTime() % 1e9)) + "\n";
 	c += "user-agent = " + micserve_quote("micserve-macro ImageJ/" + getVersion()) + "\n";
 	c += "header = " + micserve_quote("Accept: " + accept) + "\nheader = \"Expect:\"\n";
 	token = micserve_setting("token", "");
