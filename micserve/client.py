@@ -156,6 +156,7 @@ class Client:
         prediction: Path | None = None,
         source: Path | None = None,
         model: str | None = None,
+        kind: Literal["restoration", "segmentation"] | None = None,
         form: ReportFormat = "json",
         to: Path,
     ) -> Path:
@@ -167,6 +168,8 @@ class Client:
             The ground truth.
         prediction
             The result to judge; or name a `model`, and the `source` is predicted first.
+        kind
+            None: by the model's family, without a model a restoration.
         to
             Where the report is written.
         """
@@ -176,7 +179,7 @@ class Client:
             with self._stream(
                 "/v1/qc",
                 files={name: (Path(file.name).name, file) for name, file in opened.items()},
-                data={"model": model} if model else None,
+                data={k: v for k, v in (("model", model), ("kind", kind)) if v} or None,
                 headers={"Accept": _ACCEPT[form]},
             ) as answer:
                 return _save(answer, to)

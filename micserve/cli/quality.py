@@ -1,9 +1,7 @@
 """`micserve qc`: how close images are to their truth, and whether a plain filter does better."""
 
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +12,13 @@ from rich.progress import track
 from rich.table import Table
 
 from micserve.cli.console import err, out, progressing, working
+from micserve.cli.segmentation_quality import (
+    Done,
+    Pair,
+    judge_segmentation,
+    replacing,
+    wanted_report,
+)
 from micserve.client import Client
 from micserve.errors import ParameterError, QualityControlError
 from micserve.qc import MEASURES, About, RestorationReport, Spot, evaluate_restoration
@@ -52,6 +57,21 @@ def qc(
             help="Folder for report.html, report.pdf, metrics.csv, report.json, pictures/ and maps/"
         ),
     ] = Path("qc-report"),
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="restoration or segmentation; by default by the model's family, without a model "
+            "restoration"
+        ),
+    ] = None,
+    numbers: Annotated[
+        str | None,
+        typer.Option(help="Of a segmentation: whether a number means one of objects or classes"),
+    ] = None,
+    dimensions: Annotated[
+        int | None,
+        typer.Option(min=2, max=3, help="Of a segmentation's objects; by default 3 in stacks"),
+    ] = None,
     attach: Annotated[
         bool, typer.Option("--attach", help="Keep the report with the model's version")
     ] = False,
@@ -64,25 +84,39 @@ def qc(
     if attach and model is None:
         raise ParameterError("--attach keeps the report with a model: name it with --model")
     version = None if model is None else open_registry().resolve(ModelRef.parse(model))
+    wanted = wanted_report(kind, numbers, dimensions, version)
     with tempfile.TemporaryDirectory() as scratch:
         if version is not None and source is not None:
             prediction = _predict_all(version, images_in(source), Path(scratch))
         assert prediction is not None
-        cases, truths = [], {}
-        for name, result_file, truth_file, input_file in _pairs(prediction, target, source):
-            case, truths[name] = read_case(
-                name, prediction=result_file, target=truth_file, source=input_file
-            )
-            cases.append(case if spots is None else replace(case, spots=_spots_of(name, spots)))
-        with progressing("Comparing") as told:
-            result = evaluate_restoration(cases, progress=told)
-        with working("Writing the report …"), _replacing(report) as folder:
-            write_report(result, folder, about=_about(version), truths=truths)
+        pairs = tuple(_pairs(prediction, target, source))
+        about = _about(version)
+        if wanted.kind == "segmentation":
+            done = judge_segmentation(pairs, wanted, about, report)
+        else:
+            done = _judge_restoration(pairs, about, report, spots=spots)
     if attach and version is not None:
-        open_registry().attach_qc(version, summary_for_listings(result), report)
+        open_registry().attach_qc(version, done.summary, report)
         err.print(f"The report is kept with {version.ref}.")
-    print_summary(result)
+    done.show()
     err.print(f"The report is {report / 'report.html'}")
+
+
+def _judge_restoration(
+    pairs: Sequence[Pair], about: About, report: Path, *, spots: Path | None
+) -> Done:
+    """Measure and write."""
+    cases, truths = [], {}
+    for name, result_file, truth_file, input_file in pairs:
+        case, truths[name] = read_case(
+            name, prediction=result_file, target=truth_file, source=input_file
+        )
+        cases.append(case if spots is None else replace(case, spots=_spots_of(name, spots)))
+    with progressing("Comparing") as told:
+        result = evaluate_restoration(cases, progress=told)
+    with working("Writing the report …"), replacing(report) as folder:
+        write_report(result, folder, about=about, truths=truths)
+    return Done(summary_for_listings(result), lambda: print_summary(result))
 
 
 def images_in(place: Path) -> Images:
@@ -105,9 +139,7 @@ def _predict_all(version: ModelVersion, sources: Images, folder: Path) -> Path:
     return folder
 
 
-def _pairs(
-    prediction: Path, target: Path, source: Path | None
-) -> Iterator[tuple[str, Path, Path, Path | None]]:
+def _pairs(prediction: Path, target: Path, source: Path | None) -> Iterator[Pair]:
     """(name, prediction, ground truth, input), matched by file name; single images by place."""
     predictions, targets = images_in(prediction), images_in(target)
     sources = images_in(source) if source is not None else {}
@@ -136,17 +168,6 @@ def _about(version: ModelVersion | None) -> About:
     if version is None:
         return About(made_at=datetime.now(UTC))
     return About(model=str(version.ref), digest=version.digest, made_at=datetime.now(UTC))
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the place of `folder` when all is written."""
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    yield part
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
 
 
 def print_summary(report: RestorationReport) -> None:

@@ -181,7 +181,7 @@ def _frame(axes: Axes, seen: View) -> None:
 def _scale_bar(axes: Axes, seen: View) -> None:
     """A round length of at most a third of the zoom, in µm, or in px without calibration."""
     step = seen.pixel_size_um or 1.0
-    length = _round_length(seen.window.width * step / 3)
+    length = round_length(seen.window.width * step / 3)
     x = seen.window.left + 0.05 * seen.window.width
     y = seen.window.top + 0.94 * seen.window.height
     outline = [withStroke(linewidth=1.8, foreground="black")]
@@ -214,7 +214,7 @@ def title(label: str) -> str:
     return f"{name}\n{symbol} = {value}"
 
 
-def _round_length(most: float) -> float:
+def round_length(most: float) -> float:
     """1, 2 or 5 times a power of ten, at most `most`."""
     power = 10.0 ** np.floor(np.log10(most))
     return float(max(step * power for step in (1, 2, 5) if step * power <= most * (1 + 1e-9)))

@@ -69,7 +69,7 @@ def report_html(
     """
     about = about or About()
     verdict = report.summary.verdict
-    return _template().render(
+    return template("report.html").render(
         about=about,
         header=list(header_lines(report, about)),
         light=verdict.light,
@@ -99,7 +99,8 @@ def report_html(
     )
 
 
-def _template() -> Template:
+def template(name: str) -> Template:
+    """One of the pages beside this module."""
     environment = Environment(
         loader=PackageLoader("micserve.qc", "."),
         autoescape=True,
@@ -107,7 +108,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def headline(report: RestorationReport) -> str:

@@ -25,8 +25,19 @@ from micserve.qc import (
     report_html,
     report_json,
 )
+from micserve.qc.segmentation import (
+    SegmentationReport,
+    draw_segmentation,
+    evaluate_segmentation,
+    segmentation_csv,
+    segmentation_html,
+    segmentation_json,
+)
+from micserve.qc.segmentation.evaluate import Asked
+from micserve.qc.segmentation.page import TITLE as SEGMENTATION_TITLE
 from micserve.serving.process import die_with_parent
 from micserve.serving.report_files import read_case, write_report
+from micserve.serving.segmentation_files import read_segmentation, write_segmentation
 
 ReportFormat = Literal[
     "application/json", "text/html", "application/pdf", "text/csv", "application/zip"
@@ -48,6 +59,8 @@ ENDINGS: dict[ReportFormat, str] = {
     "application/zip": "zip",
 }
 
+ReportKind = Literal["restoration", "segmentation"]
+
 USUAL_WAIT_S = 30
 
 
@@ -65,6 +78,11 @@ class ReportOrder:
     format: ReportFormat
     folder: Path
     """Where the report may be written."""
+    kind: ReportKind = "restoration"
+    numbers: Asked = "auto"
+    """Of a segmentation: whether they mean objects or classes."""
+    dimensions: int | None = None
+    """Of a segmentation's objects; None: 3 in stacks."""
 
 
 class QualityDesk:
@@ -117,12 +135,20 @@ class QualityDesk:
 
 def make_report(order: ReportOrder) -> Path:
     """Read, measure, write. Runs in a process of the desk."""
+    path = order.folder / f"report.{ENDINGS[order.format]}"
+    if order.kind == "segmentation":
+        _make_segmentation(order, path)
+    else:
+        _make_restoration(order, path)
+    return path
+
+
+def _make_restoration(order: ReportOrder, path: Path) -> None:
     case, truth = read_case(
         order.name, prediction=order.prediction, target=order.target, source=order.source
     )
     report = evaluate_restoration([case])
     about = About(model=order.model, digest=order.digest, made_at=datetime.now(UTC))
-    path = order.folder / f"report.{ENDINGS[order.format]}"
     match order.format:
         case "application/zip":
             files = order.folder / "report"
@@ -134,13 +160,47 @@ def make_report(order: ReportOrder) -> Path:
             path.write_bytes(report_pdf(report, draw_pictures(report), about=about))
         case text:
             path.write_text(_TEXTS[text](report, about), encoding="utf-8")
-    return path
 
 
 _TEXTS: dict[ReportFormat, Callable[[RestorationReport, About], str]] = {
     "application/json": lambda report, about: report_json(report, about=about).model_dump_json(),
     "text/html": lambda report, about: report_html(report, draw_pictures(report), about=about),
     "text/csv": lambda report, _: report_csv(report),
+}
+
+
+def _make_segmentation(order: ReportOrder, path: Path) -> None:
+    case, truth = read_segmentation(
+        order.name, prediction=order.prediction, target=order.target, source=order.source
+    )
+    report = evaluate_segmentation([case], reading=order.numbers, ndim=order.dimensions)
+    about = About(
+        title=SEGMENTATION_TITLE,
+        model=order.model,
+        digest=order.digest,
+        made_at=datetime.now(UTC),
+    )
+    match order.format:
+        case "application/zip":
+            files = order.folder / "report"
+            write_segmentation(report, files, about=about, truths={order.name: truth})
+            _archive(files, path)
+        case "application/pdf":
+            from micserve.qc.segmentation.pdf import segmentation_pdf  # loads ReportLab
+
+            path.write_bytes(segmentation_pdf(report, draw_segmentation(report), about=about))
+        case text:
+            path.write_text(_SEGMENTATION_TEXTS[text](report, about), encoding="utf-8")
+
+
+_SEGMENTATION_TEXTS: dict[ReportFormat, Callable[[SegmentationReport, About], str]] = {
+    "application/json": lambda report, about: segmentation_json(
+        report, about=about
+    ).model_dump_json(),
+    "text/html": lambda report, about: segmentation_html(
+        report, draw_segmentation(report), about=about
+    ),
+    "text/csv": lambda report, _: segmentation_csv(report),
 }
 
 

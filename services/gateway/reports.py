@@ -14,7 +14,7 @@ from micserve.errors import UploadError
 from micserve.serving.answers import FileAnswer, disposition
 from micserve.serving.scratch import Scratch
 from micserve.serving.uploads import Form, UploadLimits, receive_form
-from services.gateway import negotiation
+from services.gateway import negotiation, quality_form
 from services.gateway.catalogue import Catalogue
 from services.gateway.parcels import TSV, Parcels, listed
 from services.gateway.quality import ENDINGS, FORMATS, QualityDesk, ReportFormat, ReportOrder
@@ -42,6 +42,7 @@ OPENAPI: dict[str, Any] = {
                             "description": "name@version or name@alias, instead of `prediction`: "
                             "the source is predicted first. Further fields are its parameters.",
                         },
+                        **quality_form.FIELDS,
                     },
                 }
             }
@@ -71,7 +72,8 @@ async def compare(
     with scratch.folder() as folder:
         form = await receive_form(request, folder, limits)
         _refuse_incomplete(form)
-        made = await _prediction(form, folder, catalogue, upstreams)
+        asked, parameters = quality_form.take(form.values)
+        made = await _prediction(form, parameters, asked, folder, catalogue, upstreams)
         if isinstance(made, Response):
             return made
         order = ReportOrder(
@@ -83,6 +85,9 @@ async def compare(
             digest=made.digest,
             format=wanted,
             folder=folder,
+            kind=made.wanted.kind or "restoration",
+            numbers=made.wanted.numbers or "auto",
+            dimensions=made.wanted.dimensions,
         )
         path = await desk.report(order)
         if chosen == TSV:
@@ -98,6 +103,7 @@ async def compare(
 @dataclass(frozen=True, slots=True)
 class _Prediction:
     image: bytes | Path
+    wanted: quality_form.Wanted
     model: str = ""
     digest: str = ""
 
@@ -120,12 +126,17 @@ def _refuse_incomplete(form: Form) -> None:
 
 
 async def _prediction(
-    form: Form, folder: Path, catalogue: Catalogue, upstreams: Upstreams
+    form: Form,
+    parameters: dict[str, str],
+    wanted: quality_form.Wanted,
+    folder: Path,
+    catalogue: Catalogue,
+    upstreams: Upstreams,
 ) -> "_Prediction | Response":
     """The image to judge: sent, or made now; a problem of the service is passed on as it is."""
     if "prediction" in form.files:
-        return _Prediction(form.files["prediction"].source)
-    asked = dict(form.values)
+        return _Prediction(form.files["prediction"].source, wanted)
+    asked = dict(parameters)
     name, _, pointer = asked.pop("model").partition("@")
     version = await asyncio.to_thread(catalogue.version, name, pointer or "production")
     target = folder / "prediction.tif"
@@ -139,7 +150,8 @@ async def _prediction(
     if answer.status_code != httpx.codes.OK:
         kept = {k: v for k, v in answer.headers.items() if k in ("content-type", "retry-after")}
         return Response(answer.content, status_code=answer.status_code, headers=kept)
-    return _Prediction(target, str(version.ref), version.digest)
+    wanted = wanted.for_model(version.family, version.ndim, asked)
+    return _Prediction(target, wanted, str(version.ref), version.digest)
 
 
 def _name(form: Form) -> str:

@@ -7,7 +7,7 @@ for (const zone of document.querySelectorAll("[data-drop]")) {
   dropZone(zone, ([first]) => { files[name] = first; });
 }
 const how = () => document.querySelector("[name=how]:checked").value;
-function arrange() { $("model-row").hidden = how() !== "model"; $("prediction-row").hidden = how() === "model"; }
+function arrange() { $("model-row").hidden = how() !== "model"; $("prediction-row").hidden = $("kind-row").hidden = how() === "model"; }
 for (const radio of document.querySelectorAll("[name=how]")) radio.addEventListener("change", arrange);
 const asked = new URLSearchParams(location.search).get("model");
 if (asked) {
@@ -39,6 +39,7 @@ $("qc").addEventListener("submit", async (event) => {
 function report(accept) {
   const form = new FormData();
   if (how() === "model") form.append("model", $("model").value);
+  else if ($("kind").value !== "restoration") { form.append("kind", "segmentation"); form.append("numbers", $("kind").value); }
   for (const name of how() === "model" ? ["source", "target"] : ["prediction", "target", "source"]) if (files[name]) form.append(name, files[name]);
   return ask("/v1/qc", { method: "POST", body: form, headers: { Accept: accept } });
 }
