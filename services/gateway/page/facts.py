@@ -3,7 +3,7 @@
 Reads the registry's types; knows no HTTP and no templates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,13 +16,37 @@ from micserve.artifact.package import open_package
 from micserve.codecs import image_to_bytes
 from micserve.families import FAMILIES
 from micserve.image import Image
-from micserve.registry import Model, ModelVersion
+from micserve.qc.held_out import Difference, against_version
+from micserve.qc.measures import MEASURES
+from micserve.registry import Model, ModelVersion, Registry
+from micserve.registry.gate import read_held_out
 
 THUMBNAIL_PX = 256
 
 LIGHTS = {"green": "good", "amber": "warn", "red": "bad"}
 
+METHODS = {
+    "prediction": "Model",
+    "input": "Unprocessed",
+    "gaussian": "Gaussian",
+    "median": "Median",
+    "nlm": "Non-local means",
+}
+"""Columns of a quality table, in this order."""
+
 TRAINED_BY = ("author", "requested.author", "effective.author", "config.author", "user", "by")
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRow:
+    """One measure of all methods."""
+
+    label: str
+    unit: str
+    values: tuple[str, ...]
+    """In the order of the methods."""
+    best: int | None
+    """Place of the best value; None where fewer than two are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +56,9 @@ class Quality:
     tone: str
     """`good`, `warn`, `bad` or empty."""
     sentence: str
-    numbers: Mapping[str, float]
-    """Of the prediction, by measure."""
-    baseline: Mapping[str, float]
-    """Of the unprocessed input, by measure."""
+    methods: tuple[str, ...]
+    rows: tuple[QualityRow, ...]
+    images: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +88,40 @@ def quality(version: ModelVersion) -> Quality | None:
     summary = version.qc.summary
     means = summary.get("means")
     means = means if isinstance(means, Mapping) else {}
-    tone = LIGHTS.get(str(summary.get("light", "")), "")
+    shown = {m: _numbers(means, m) for m in sorted(means, key=_place) if _numbers(means, m)}
+    known = {key for numbers in shown.values() for key in numbers}
+    images = summary.get("images")
     return Quality(
-        tone,
-        str(summary.get("sentence", "")),
-        _numbers(means, "prediction"),
-        _numbers(means, "input"),
+        tone=LIGHTS.get(str(summary.get("light", "")), ""),
+        sentence=str(summary.get("sentence", "")),
+        methods=tuple(METHODS.get(m, m.replace("_", " ")) for m in shown),
+        rows=tuple(_row(key, list(shown.values())) for key in _ordered(known)),
+        images=images if isinstance(images, int) else None,
+    )
+
+
+def _place(method: str) -> int:
+    return list(METHODS).index(method) if method in METHODS else len(METHODS)
+
+
+def _ordered(keys: Set[str]) -> list[str]:
+    """Known measures in the order of a report, then all others."""
+    order = [measure.key for measure in MEASURES]
+    return sorted(keys, key=lambda key: (order.index(key) if key in order else 99, key))
+
+
+def _row(key: str, methods: list[Mapping[str, float]]) -> QualityRow:
+    measure = next((m for m in MEASURES if m.key == key), None)
+    values = [numbers.get(key) for numbers in methods]
+    known = [(v, i) for i, v in enumerate(values) if v is not None]
+    best = None
+    if measure and len(known) > 1:
+        best = (max if measure.better == "higher" else min)(known)[1]
+    return QualityRow(
+        label=measure.label if measure else key.replace("_", " "),
+        unit=measure.unit if measure and measure.unit in ("dB", "grey values") else "",
+        values=tuple("–" if v is None else f"{v:.4g}" for v in values),
+        best=best,
     )
 
 
@@ -79,6 +130,12 @@ def _numbers(means: Mapping[str, Any], method: str) -> dict[str, float]:
     if not isinstance(values, Mapping):
         return {}
     return {k: float(v) for k, v in values.items() if isinstance(v, int | float)}
+
+
+def compared(registry: Registry, one: ModelVersion, other: ModelVersion) -> tuple[Difference, ...]:
+    """`other` minus `one`, image by image, where reports judged both on the same images."""
+    ours, theirs = read_held_out(registry, other), read_held_out(registry, one)
+    return against_version(ours, theirs) if ours and theirs else ()
 
 
 def differences(one: ModelVersion, other: ModelVersion) -> list[tuple[str, str, str, bool]]:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from micserve.families import FAMILIES
 from micserve.registry import ModelVersion
+from micserve.registry.gate import difference_in_words
 from services.gateway.callers import WhoAsks
 from services.gateway.page import facts
 from services.gateway.page.pixels import add_pixels
@@ -76,6 +77,8 @@ def _add_models(app: FastAPI) -> None:
             one=one,
             other=other,
             rows=facts.differences(one, other),
+            paired=await asyncio.to_thread(facts.compared, here.directory.registry, one, other),
+            in_words=difference_in_words,
             quality=facts.quality,
         )
 

@@ -1,5 +1,6 @@
 // A model's page: tabs, reports as pages, and the promotion's dialogue.
 import { $, ask, el, json, send, show } from "./dom.js";
+import { gateView } from "./gate.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 function choose(tab) {
@@ -35,15 +36,18 @@ for (const button of document.querySelectorAll("[data-promote]"))
     form.dataset.version = version;
     form.querySelector("[data-version]").textContent = version;
     const gate = form.querySelector("[data-gate]");
-    gate.replaceChildren();
+    gate.replaceChildren(el("p", { class: "soft" }, "Comparing …"));
+    form.force.checked = false;
+    form.querySelector("[data-force]").hidden = true;
     show(problem, null);
     dialog.showModal();
     try {
       const verdict = await json(`/v1/models/${form.dataset.name}/versions/${version}/gate`);
-      const sentence = verdict.sentence ?? verdict.detail ?? "";
-      if (sentence) gate.append(el("p", { class: "alert" }, sentence));
-      for (const warning of verdict.warnings ?? []) gate.append(el("p", { class: "alert warn" }, warning));
-    } catch { /* a server without a gate: the promotion itself says what is wrong */ }
+      gate.replaceChildren(...gateView(verdict));
+      const stopped = Boolean(verdict.objection);
+      form.querySelector("[data-force]").hidden = !stopped;
+      form.reason.required = stopped;
+    } catch (error) { show(problem, error); }
   });
 form.querySelector("[data-close]").addEventListener("click", () => dialog.close());
 form.addEventListener("submit", async (event) => {
