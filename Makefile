@@ -25,7 +25,7 @@ export BENTOML_DO_NOT_TRACK := true
 
 SERVE := .venvs/serve
 
-.PHONY: help demo up down status test test-quick lint bench accuracy clean setup images locks \
+.PHONY: help demo up down status test test-quick lint bench accuracy screenshots clean setup images locks \
     $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
 
 help:
@@ -94,6 +94,9 @@ bench: $(SERVE)/.ready .venvs/n2v/.ready
 
 accuracy: $(SERVE)/.ready $(STACKS:%=.venvs/%/.ready)
 	@$(SERVE)/bin/python -m tests.bench.accuracy $(ARGS)
+
+screenshots: $(SERVE)/.ready
+	@$(SERVE)/bin/python -m tests.services.screenshots $(MICSERVE_URL) $(MICSERVE_HOME)/screenshots $(ARGS)
 
 clean:
 	rm -rf .venvs var

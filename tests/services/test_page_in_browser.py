@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from micserve.codecs import image_to_bytes, read_image
 from tests.services.conftest import Stack, spots
 from tests.services.test_accounts import bearer, token_command
+from tests.support.published import publish_denoiser
 from tests.support.stack import Program, gateway
 
 PAGES = ("/", "/models/spots", "/models/spots/compare?a=1&b=1", "/predict", "/qc", "/train")
@@ -229,6 +230,27 @@ def test_only_maintainers_are_offered_to_promote(
     page.goto("/status")
     expect(page.get_by_role("heading", name="Services")).to_be_visible()
     assert page.get_by_role("heading", name="Last refused").count() == 0
+
+
+def test_a_maintainer_sees_the_gate_and_promotes_with_a_reason_that_is_kept(
+    page: Page, tokens: dict[str, str], stack: Stack, tmp_path: Path
+) -> None:
+    for seed in (4, 5):
+        publish_denoiser(stack.registry, tmp_path, "spots-history", seed=seed)
+    log_in(page, tokens["max"], "/models/spots-history")
+    page.get_by_role("button", name="Compare the two").click()
+    expect(page.get_by_role("heading", name="Version 1 and version 2")).to_be_visible()
+    page.get_by_role("link", name="spots-history").click()
+    page.locator("[data-promote='1']").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("cannot be compared")
+    expect(dialog.get_by_role("checkbox")).to_be_hidden()
+    dialog.get_by_label("Reason", exact=True).fill("dim spots are kept")
+    dialog.get_by_role("button", name="Promote").click()
+    page.get_by_text("History of promotions (3)").click()
+    row = page.get_by_role("row").filter(has_text="dim spots are kept")
+    expect(row).to_contain_text("max")
+    expect(row).to_contain_text("production: 2 → 1")
 
 
 def test_the_status_page_shows_staff_what_failed(page: Page, tokens: dict[str, str]) -> None:
