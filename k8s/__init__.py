@@ -1,0 +1,1 @@
+"""Manifests for Kubernetes, and the two programs that write parts of them."""
