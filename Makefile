@@ -42,6 +42,17 @@ $(STACKS:%=.venvs/%/.ready): .venvs/%/.ready: training/requirements-%.txt pyproj
 	@sh containers/venv.sh $(PYTHON) .venvs/$* training/requirements-$*.txt
 
 # --- running ------------------------------------------------------------------------------------
+ifeq ($(ENGINE),compose)
+# WITH: some of gpu, postgres, s3, monitoring.
+up:
+	@sh containers/compose.sh "$(WITH)" up --detach --wait
+
+down:
+	@sh containers/compose.sh "$(WITH)" down
+
+status:
+	@sh containers/compose.sh "$(WITH)" ps
+else
 up: $(SERVE)/.ready
 	@$(SERVE)/bin/python -m services.local up
 
@@ -50,11 +61,17 @@ down:
 
 status: $(SERVE)/.ready
 	@$(SERVE)/bin/python -m services.local status
+endif
+
+# Where a training runs: ENGINE, or a container where an engine has the image, or this machine.
+engine = $(or $(ENGINE),$(shell $(PYTHON) containers/train.py $(1) --which))
+here = $(if $(filter local slurm,$(call engine,$(1))),.venvs/$(STACK_$(1))/.ready)
 
 .SECONDEXPANSION:
-$(FAMILIES:%=train-%): train-%: $$(SERVE)/.ready .venvs/$$(STACK_$$*)/.ready
-	@$(SERVE)/bin/python -m services.local up --quiet
-	@.venvs/$(STACK_$*)/bin/python -m training.$* $(if $(DATA),--data "$(DATA)") $(if $(NAME),--name "$(NAME)") \
+$(FAMILIES:%=train-%): train-%: $$(SERVE)/.ready $$(call here,$$*)
+	@case $(MICSERVE_REGISTRY) in http://127.0.0.1:*) $(SERVE)/bin/python -m services.local up --quiet ;; esac
+	@$(PYTHON) containers/train.py $* --engine "$(ENGINE)" --device "$(DEVICE)" -- \
+	    $(if $(DATA),--data "$(DATA)") $(if $(NAME),--name "$(NAME)") \
 	    $(if $(NDIM),--ndim $(NDIM)) $(if $(PRESET),--preset $(PRESET)) $(if $(RESUME),--resume $(RESUME)) \
 	    $(if $(FROM),--from_model "$(FROM)") $(ARGS)
 

@@ -72,7 +72,7 @@ def reference(name: str, image: Image, device: str) -> str:
 def engine_here() -> str | None:
     """The first engine that is installed and answers: a docker without its daemon does not."""
     for engine in ENGINES:
-        if shutil.which(engine) and _runs([engine, "info"]):
+        if shutil.which(engine) and runs([engine, "info"]):
             return engine
     return None
 
@@ -151,7 +151,7 @@ def _output(command: Sequence[str]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _runs(command: Sequence[str]) -> bool:
+def runs(command: Sequence[str]) -> bool:
     try:
         return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

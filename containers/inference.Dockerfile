@@ -4,18 +4,33 @@
 # Packages are put together in a stage of their own; pip and its cache stay there.
 FROM python:3.11-slim-bookworm AS packages
 ARG DEVICE=cpu
+RUN apt-get update -q \
+    && apt-get install -yq --no-install-recommends binutils \
+    && rm -rf /var/lib/apt/lists/*
 RUN python -m venv --without-pip /opt/venv
 COPY containers/requirements/inference-${DEVICE}.lock /tmp/requirements.lock
 # Files that the index does not have, or a machine without a network, are looked for in wheels/.
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,source=containers/wheels,target=/wheels \
     pip --python /opt/venv/bin/python install --disable-pip-version-check --require-hashes \
-        --only-binary :all: --find-links /wheels --requirement /tmp/requirements.lock \
-    && find /opt/venv -type d -name tests -path '*/site-packages/*/*' -prune -exec rm -rf {} +
+        --only-binary :all: --no-compile --find-links /wheels --requirement /tmp/requirements.lock \
+    && find /opt/venv -type d -path '*/site-packages/*' \( -name tests -o -path '*/onnx/backend/test' \) \
+        -prune -exec rm -rf {} + \
+    && find /opt/venv -name '*.so' ! -path '*.libs/*' -exec strip --strip-unneeded {} +
 COPY micserve /app/micserve
 COPY services /app/services
 COPY containers/images.toml containers/healthcheck.py /app/containers/
-RUN python -m compileall -q --invalidation-mode unchecked-hash /app
+# Bytecode of what is imported at the start, and of nothing else.
+RUN python -m compileall -q --invalidation-mode unchecked-hash /app \
+    && PYTHONPATH=/app /opt/venv/bin/python -c "import services.n2v.service, \
+        micserve.serving.app, \
+        micserve.registry.mlflow, \
+        stardist.nms, \
+        stardist.geometry, \
+        stardist.matching, \
+        skimage.measure, \
+        skimage.segmentation, \
+        matplotlib.figure"
 
 FROM python:3.11-slim-bookworm
 # 10001 owns one folder, MICSERVE_HOME; everything else is read-only for it, and may be for all.

@@ -11,7 +11,6 @@ from micserve.artifact.contract import FamilyName
 from micserve.cli.console import err, out, working
 from micserve.cli.models import print_checks
 from micserve.errors import ParameterError
-from micserve.importing import import_model
 from micserve.registry import ModelRef, open_registry
 
 CANDIDATE = "candidate"
@@ -36,6 +35,8 @@ def import_(
     ] = None,
 ) -> None:
     """Bring in a model that was trained elsewhere, check it, and publish it as a candidate."""
+    from micserve.importing import import_model  # loads ONNX and its runtime
+
     if family is not None and family not in get_args(FamilyName):
         raise ParameterError(
             f"There is no family {family!r}: choose one of {', '.join(get_args(FamilyName))}."

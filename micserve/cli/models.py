@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from micserve.artifact.verification import Verification
-from micserve.artifact.verify import verify_package
-from micserve.backends.onnx import OnnxBackend
 from micserve.cli.console import err, out, working
 from micserve.errors import ParameterError
 from micserve.files import publish_file
@@ -86,6 +84,8 @@ def verify(
     model: Annotated[str, typer.Argument(help="A package (.zip) or a model", metavar="MODEL")],
 ) -> None:
     """Check a package: digest, bioimage.io test, test tensors, halo, tiled equals whole."""
+    from micserve.artifact.verify import verify_package  # loads ONNX Runtime
+
     if model.endswith(".zip"):
         with working(f"Checking {model} …"):
             verification = verify_package(Path(model), network_of=network)
@@ -103,6 +103,8 @@ def verify(
 
 def network(path: Path) -> Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.float32]]]:
     """The network as `micserve.artifact.verify_package` wants it."""
+    from micserve.backends.onnx import OnnxBackend
+
     return OnnxBackend(path, provider="cpu").run
 
 

@@ -11,7 +11,8 @@ podman image exists "$name" && exit 0
 work=$(mktemp -d "${TMPDIR:-/tmp}/micserve-base.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 root=$work/root
-packages=ca-certificates,netbase,tzdata,python3,python3-venv,python3-pip
+# usr-is-merged stands for usrmerge, which would bring all of Perl.
+packages=ca-certificates,netbase,tzdata,python3,python3-venv,python3-pip,usr-is-merged
 
 mirror() { # the machine's own mirror, from either way of writing it down
     sed -n 's/^URIs: *\([^ ]*\).*/\1/p' /etc/apt/sources.list.d/*.sources 2>/dev/null || true
@@ -20,9 +21,10 @@ mirror() { # the machine's own mirror, from either way of writing it down
 debian=$(mirror | grep -v security | head -n 1)
 if command -v mmdebstrap > /dev/null; then
     mmdebstrap --quiet --variant=apt --aptopt='APT::Install-Recommends "false"' \
+        --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
         --include="$packages" bookworm "$root" ${debian:+"$debian"}
 else
-    debootstrap --variant=minbase --include="$packages" bookworm "$root" ${debian:+"$debian"}
+    debootstrap --variant=minbase --include="$packages" --exclude=usrmerge bookworm "$root" ${debian:+"$debian"}
 fi
 
 # As in the standard image: python and pip in /usr/local/bin, and pip may install.
