@@ -69,7 +69,8 @@ here = $(if $(filter local slurm,$(call engine,$(1))),.venvs/$(STACK_$(1))/.read
 
 .SECONDEXPANSION:
 $(FAMILIES:%=train-%): train-%: $$(SERVE)/.ready $$(call here,$$*)
-	@case $(MICSERVE_REGISTRY) in http://127.0.0.1:*) $(SERVE)/bin/python -m services.local up --quiet ;; esac
+	@$(PYTHON) -c 'import urllib.request as u; u.urlopen("$(MICSERVE_REGISTRY)/health", timeout=5)' \
+	    2> /dev/null || $(SERVE)/bin/python -m services.local up --quiet
 	@$(PYTHON) containers/train.py $* --engine "$(ENGINE)" --device "$(DEVICE)" -- \
 	    $(if $(DATA),--data "$(DATA)") $(if $(NAME),--name "$(NAME)") \
 	    $(if $(NDIM),--ndim $(NDIM)) $(if $(PRESET),--preset $(PRESET)) $(if $(RESUME),--resume $(RESUME)) \
