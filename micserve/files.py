@@ -3,6 +3,7 @@
 The one home of "write, fsync, rename". Knows names and bytes; nothing of what is in a file.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -12,7 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from micserve.errors import ParameterError
+from micserve.errors import ParameterError, StorageFullError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a full disk, a quota that is used up, and a limit on a file's size are to a program."""
 
 ABANDONED_AFTER_S = 24 * 3600
 """Age at which a half-done folder of a killed program is swept away."""
@@ -35,6 +39,8 @@ def publish_file(target: Path) -> Iterator[Path]:
     try:
         part.touch(exist_ok=False)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
         raise ParameterError(f"{target} cannot be written: {error.strerror or error}") from error
     try:
         yield part
@@ -42,6 +48,30 @@ def publish_file(target: Path) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def said_when_full(what: str) -> Iterator[None]:
+    """Turn a full disk into a sentence.
+
+    Parameters
+    ----------
+    what
+        Was being kept, to begin the sentence with: `The file a.tif`.
+
+    Raises
+    ------
+    StorageFullError
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise StorageFullError(
+            f"{what} was not kept: the server's disk is full. Delete data sets and results that "
+            "you no longer need, or tell the facility's staff; then send it again."
+        ) from error
 
 
 def settle(temporary: Path, final: Path) -> None:

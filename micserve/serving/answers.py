@@ -68,6 +68,10 @@ def ascii_only(text: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in one_line)
 
 
+ASKED_FOR_HEAD = "micserve.head"
+"""In the scope of a request that was a HEAD, for the route that answers it otherwise."""
+
+
 class HeadAsGet:
     """ASGI middleware: HEAD is answered as GET is; the server leaves the body out."""
 
@@ -76,5 +80,5 @@ class HeadAsGet:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", ASKED_FOR_HEAD: True}
         await self.app(scope, receive, send)

@@ -22,7 +22,9 @@ from services.gateway import negotiation, reports
 from services.gateway.accounts.door import Door
 from services.gateway.accounts.login import add_login
 from services.gateway.catalogue import Listing, ModelDetail, VersionView, version_view
+from services.gateway.data.routes import add_data
 from services.gateway.fiji import add_fiji
+from services.gateway.jobs.families import add_families
 from services.gateway.metrics import CountRequests, GatewayMetrics
 from services.gateway.openapi import answers, describe
 from services.gateway.page.site import add_pages
@@ -74,6 +76,8 @@ def create_app(
     _add_work(app)
     add_promotions(app)
     _add_probes(app, metrics)
+    add_data(app)
+    add_families(app)
     add_login(app, settings)
     add_pages(app)
     add_fiji(app)

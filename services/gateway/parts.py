@@ -11,6 +11,10 @@ from micserve.serving.scratch import Scratch
 from micserve.serving.uploads import UploadLimits
 from services.gateway.accounts import Accounts, open_accounts
 from services.gateway.catalogue import Catalogue
+from services.gateway.data.checking import Checker
+from services.gateway.data.datasets import Datasets
+from services.gateway.data.folders import Roots
+from services.gateway.data.library import Library
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.parcels import Parcels
 from services.gateway.quality import QualityDesk
@@ -31,6 +35,8 @@ class Parts:
     parcels: Parcels
     limits: UploadLimits
     accounts: Accounts
+    library: Library
+    checker: Checker
 
 
 def open_parts(
@@ -42,6 +48,8 @@ def open_parts(
         registry or open_registry(settings=settings), alias_seconds=settings.alias_s
     )
     scratch = Scratch(settings.scratch_folder)
+    parcels = Parcels(scratch)
+    datasets = Datasets(settings.data_folder, person_bytes=settings.person_data_bytes)
     return Parts(
         settings=settings,
         directory=directory,
@@ -54,13 +62,15 @@ def open_parts(
         ),
         quality=QualityDesk(processes=settings.quality_processes, waiting=settings.quality_queue),
         scratch=scratch,
-        parcels=Parcels(scratch),
+        parcels=parcels,
         limits=UploadLimits(
             max_bytes=settings.max_request_bytes,
             spool_bytes=settings.spool_bytes,
             patience_s=settings.upload_patience_s,
         ),
         accounts=accounts,
+        library=Library(datasets, Roots(settings.roots)),
+        checker=Checker(scratch, parcels),
     )
 
 

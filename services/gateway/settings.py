@@ -2,12 +2,23 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from micserve.families import FAMILIES
 from micserve.serving.settings import ServingSettings
+from services.gateway.data.places import parse_roots
 
 
 def _address(title: str) -> Any:
@@ -48,6 +59,19 @@ class GatewaySettings(ServingSettings):
     )
     person_requests_per_minute: PositiveInt = Field(
         default=1200, description="Requests that one person may send in a minute."
+    )
+    person_data_mib: PositiveInt = Field(
+        default=102400, description="What one person may keep in data sets, in MiB."
+    )
+    data: Path | None = Field(
+        default=None,
+        description="Folder of people's data sets; by default `data` below MICSERVE_HOME. Jobs "
+        "must see it under the same path.",
+    )
+    data_roots: str = Field(
+        default="",
+        description="Folders that everybody may train on and predict, read only: "
+        "`name=/absolute/folder`, with commas between several.",
     )
     oidc_issuer: str | None = Field(
         default=None,
@@ -114,6 +138,24 @@ class GatewaySettings(ServingSettings):
                 "you want"
             )
         return self
+
+    @field_validator("data_roots")
+    @classmethod
+    def _refuse_unclear_roots(cls, value: str) -> str:
+        parse_roots(value)
+        return value
+
+    @property
+    def data_folder(self) -> Path:
+        return (self.data or self.home / "data").absolute()
+
+    @property
+    def roots(self) -> Mapping[str, Path]:
+        return parse_roots(self.data_roots)
+
+    @property
+    def person_data_bytes(self) -> int:
+        return self.person_data_mib << 20
 
     @property
     def is_reached_by_others(self) -> bool:

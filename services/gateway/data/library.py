@@ -1,0 +1,31 @@
+"""Both kinds of places behind one question: where is this on the disk, and who may read it?"""
+
+from pathlib import Path
+
+from services.gateway.callers import Caller
+from services.gateway.data.datasets import Datasets
+from services.gateway.data.folders import Roots
+from services.gateway.data.places import Place, parse_place, refuse_links_out
+
+
+class Library:
+    """What the server has of images."""
+
+    def __init__(self, datasets: Datasets, roots: Roots) -> None:
+        self.datasets, self.roots = datasets, roots
+
+    def find(self, text: str, caller: Caller) -> tuple[Place, Path]:
+        """The place that a text names and its file or folder, safe to be read as a whole.
+
+        Raises
+        ------
+        ParameterError, NotFoundError, AccessRefusedError
+        """
+        place = parse_place(text)
+        if place.kind == "data":
+            dataset = self.datasets.one(place.where, caller)
+            base, found = self.datasets.base(dataset), self.datasets.find(place, caller)
+        else:
+            base, found = self.roots.base(place), self.roots.find(place)
+        refuse_links_out(found, base, str(place))
+        return place, found

@@ -1,0 +1,1 @@
+"""Trainings and long predictions: ordered, followed, cancelled, found again."""
