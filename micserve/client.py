@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, cast, overload
+from urllib.parse import quote
 
 import httpx
 
@@ -21,6 +22,8 @@ from micserve import errors
 from micserve.codecs import image_to_bytes, read_image
 from micserve.files import publish_file
 from micserve.image import Image
+from micserve.jobs import Job
+from micserve.sending import image_files, send_in_parts
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -49,11 +52,12 @@ class Client:
     url
         Of the gateway; by default MICSERVE_URL, else this machine.
     token
-        Sent as a bearer token, where the server wants one.
+        Sent as a bearer token, where the server wants one; by default MICSERVE_TOKEN.
     """
 
     def __init__(self, url: str | None = None, *, token: str | None = None) -> None:
         self.url = (url or os.environ.get("MICSERVE_URL") or DEFAULT_URL).rstrip("/")
+        token = token or os.environ.get("MICSERVE_TOKEN")
         self._http = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {token}"} if token else None,
@@ -187,11 +191,111 @@ class Client:
             for file in opened.values():
                 file.close()
 
-    def _json(self, path: str) -> dict[str, Any]:
+    # --- data and jobs ----------------------------------------------------------------------
+    def upload(
+        self, source: Path, *, name: str | None = None, progress: Progress | None = None
+    ) -> str:
+        """Put a folder's images (or one file) into a new data set; its place on the server.
+
+        Parameters
+        ----------
+        name
+            Of the data set; by default the folder's.
+        progress
+            Told bytes sent and bytes in all. An upload that is cut off goes on where it was.
+        """
+        files = image_files(source)
+        base = source if source.is_dir() else source.parent
+        made = self.ask("POST", "/v1/data", json={"name": name or source.name or "data"}).json()
+        total, sent = sum(path.stat().st_size for path in files), 0
+        for path in files:
+            where = quote(path.relative_to(base).as_posix())
+            address = f"/v1/data/{made['id']}/files/{where}"
+            for size in send_in_parts(self.ask, address, path):
+                sent += size
+                if progress is not None:
+                    progress(sent, total)
+        return f"data:{made['id']}/"
+
+    def train(
+        self,
+        family: str,
+        name: str,
+        source: Path | str,
+        *,
+        target: Path | str | None = None,
+        ndim: int = 2,
+        preset: str = "recommended",
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """Order a training; it goes on when this program ends.
+
+        Parameters
+        ----------
+        source, target
+            A folder of this machine, which is uploaded, or a place on the server
+            (`data:<id>/noisy`, `root:<name>/<folder>`).
+        parameters
+            As `GET /v1/families` lists them; the rest is the preset's.
+        """
+        order = {
+            "kind": "train",
+            "family": family,
+            "name": name,
+            "ndim": ndim,
+            "preset": preset,
+            "source": self._place(source),
+            "target": None if target is None else self._place(target),
+            "parameters": dict(parameters or {}),
+        }
+        return Job(self, self.ask("POST", "/v1/jobs", json=order).json())
+
+    def predict_folder(
+        self,
+        ref: str,
+        source: Path | str,
+        *,
+        output: str = "image",
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """Order a prediction of all images of a folder; `job.wait().save(folder)` fetches them."""
+        order = {
+            "kind": "predict",
+            "model": ref,
+            "source": self._place(source),
+            "output": output,
+            "parameters": dict(parameters or {}),
+        }
+        return Job(self, self.ask("POST", "/v1/jobs", json=order).json())
+
+    def jobs(self) -> list[Job]:
+        """Yours, newest first."""
+        return [Job(self, facts) for facts in self._json("/v1/jobs")["jobs"]]
+
+    def job(self, identity: str) -> Job:
+        """One of yours."""
+        return Job(self, self._json(f"/v1/jobs/{identity}"))
+
+    def download(self, address: str, to: Path) -> Path:
+        """A file of the server; it appears when it is whole."""
+        with self._speaking(), self._http.stream("GET", address) as answer:
+            if answer.is_error:
+                answer.read()
+            _raise_problem(answer)
+            return _save(answer, to)
+
+    def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Any request; a problem is raised as the error that it is."""
         with self._speaking():
-            answer = self._http.get(path)
+            answer = self._http.request(method, path, **request)
         _raise_problem(answer)
-        return cast(dict[str, Any], answer.json())
+        return answer
+
+    def _place(self, source: Path | str) -> str:
+        return self.upload(source) if isinstance(source, Path) else source
+
+    def _json(self, path: str) -> dict[str, Any]:
+        return cast(dict[str, Any], self.ask("GET", path).json())
 
     @contextmanager
     def _stream(self, path: str, **request: Any) -> Iterator[httpx.Response]:

@@ -16,7 +16,8 @@
     │   └── VersionNotFoundError
     ├── RefusedError          we could, but the rules say no
     │   ├── AccessRefusedError    no or a bad token, or one that may not do this
-    │   └── PromotionRefusedError
+    │   ├── PromotionRefusedError
+    │   └── InUseError            a job that has not ended needs it
     ├── IntegrityError        what is stored is not what was published
     │   ├── PackageError          the model package is not valid
     │   ├── DigestMismatchError   bytes do not have the digest they were published with
@@ -106,6 +107,10 @@ class AccessRefusedError(RefusedError):
 
 class PromotionRefusedError(RefusedError):
     """An alias does not move to a version that was never verified."""
+
+
+class InUseError(RefusedError):
+    """A job that has not ended needs what was to be changed or deleted."""
 
 
 class IntegrityError(MicserveError):

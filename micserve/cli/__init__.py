@@ -11,7 +11,7 @@ import sys
 import typer
 
 from micserve import __version__
-from micserve.cli import images, imports, models, quality, token
+from micserve.cli import images, imports, jobs, models, quality, token
 from micserve.cli.console import complain
 from micserve.errors import CancelledError, MicserveError
 
@@ -27,6 +27,7 @@ models.register(app)
 imports.register(app)
 images.register(app)
 quality.register(app)
+jobs.register(app)
 token.register(app)
 
 

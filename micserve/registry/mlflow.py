@@ -35,6 +35,7 @@ from micserve.registry.cache import PackageCache
 from micserve.registry.card import card_of
 from micserve.registry.catalogue import Catalogue
 from micserve.registry.connection import Connection
+from micserve.registry.jobs import JobRecords
 from micserve.registry.model import (
     Model,
     ModelRef,
@@ -64,6 +65,7 @@ class MlflowRegistry:
         self._catalogue = Catalogue(self._connection)
         self._runs = Runs(self._connection, self._files)
         self._cache = PackageCache(cache)
+        self.jobs = JobRecords(self._connection, self._runs)
 
     def __repr__(self) -> str:
         return f"MlflowRegistry({self._connection.shown!r})"

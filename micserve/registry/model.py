@@ -25,7 +25,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Scalar = str | int | float | bool
 """What a listing shows of a parameter."""
 
-RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+RunStatus = Literal["SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
 class ModelRef(Contract):

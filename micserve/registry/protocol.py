@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from micserve.artifact.contract import ModelContract
 from micserve.artifact.verification import Verification
@@ -16,6 +16,9 @@ from micserve.registry.model import (
     Promotion,
     RunRecord,
 )
+
+if TYPE_CHECKING:
+    from micserve.registry.jobs import JobRecords
 
 
 class Run(Protocol):
@@ -46,6 +49,10 @@ class Registry(Protocol):
 
     Every method may raise RegistryUnavailableError, within seconds.
     """
+
+    @property
+    def jobs(self) -> "JobRecords":
+        """Trainings and predictions that were ordered from the gateway."""
 
     def list_models(self) -> tuple[Model, ...]:
         """All models with at least one published version, by name."""

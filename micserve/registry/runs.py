@@ -60,6 +60,24 @@ class Runs:
         self._close(run_id, "FINISHED")
         return run_id
 
+    def schedule(self, *, family: str, name: str, tags: Mapping[str, str]) -> str:
+        """A run that a program will take up when its turn comes."""
+        run_id = self._create(family=family, name=name, tags=tags)
+        self._connection.call(lambda c: c.update_run(run_id, status="SCHEDULED"))
+        return run_id
+
+    def close_if_open(self, run_id: str, status: str) -> None:
+        """For a program that ended without saying so."""
+        if self.raw(run_id).info.status in ("RUNNING", "SCHEDULED"):
+            self._close(run_id, status)
+
+    def raw(self, run_id: str) -> Any:
+        """MLflow's own entry of a run."""
+        return self._get(run_id)
+
+    def experiment_id(self) -> str:
+        return self._experiment_id()
+
     def read(self, run_id: str) -> RunRecord:
         run = self._get(run_id)
         tags = {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")}

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from micserve import errors
@@ -33,6 +34,7 @@ STATUS: dict[type[errors.MicserveError], int] = {
     errors.NotFoundError: 404,
     errors.RefusedError: 403,
     errors.PromotionRefusedError: 409,
+    errors.InUseError: 409,
     errors.IntegrityError: 500,
     errors.UnavailableError: 503,
     errors.RateLimitError: 429,
@@ -43,6 +45,10 @@ STATUS: dict[type[errors.MicserveError], int] = {
 
 RETRY_AFTER_S = 5
 """Where an error does not say how long to wait: about as long as a service takes to come back."""
+
+
+UNREADABLE = "There was an error parsing the body"
+"""What FastAPI says, with 400, of a body that is not even text; other bad bodies are 422."""
 
 
 class Problem(BaseModel):
@@ -158,14 +164,34 @@ async def _on_micserve_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.detail == UNREADABLE:
+        return answer(errors.ParameterError("The body is not JSON in UTF-8. See /docs."))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_at(request)) or headers.get("Allow", "")
     details = {
         404: f"There is nothing at {request.url.path}. The routes are listed at /docs.",
         405: f"{request.url.path} does not take {request.method}"
-        + (f", but {error.headers['Allow']}" if error.headers and "Allow" in error.headers else "")
+        + (f", but {headers['Allow']}" if headers.get("Allow") else "")
         + ". The routes are listed at /docs.",
     }
     detail = details.get(error.status_code, str(error.detail))
-    return plain_answer(error.status_code, detail, dict(error.headers or {}))
+    return plain_answer(error.status_code, detail, headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Of all routes of this address; the framework would name those of the first route alone.
+
+    Where several patterns fit, the address is that of the most exact one.
+    """
+    fit = [r for r in request.app.routes if r.matches(request.scope)[0] is not Match.NONE]
+    found: dict[str, set[str]] = {}
+    for route in fit:
+        found.setdefault(getattr(route, "path", ""), set()).update(
+            getattr(route, "methods", None) or ()
+        )
+    best = min(found, key=lambda path: (path.count("{"), -len(path)), default="")
+    return sorted(found.get(best, ()))
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

@@ -25,6 +25,7 @@ from services.gateway.catalogue import Listing, ModelDetail, VersionView, versio
 from services.gateway.data.routes import add_data
 from services.gateway.fiji import add_fiji
 from services.gateway.jobs.families import add_families
+from services.gateway.jobs.routes import add_jobs
 from services.gateway.metrics import CountRequests, GatewayMetrics
 from services.gateway.openapi import answers, describe
 from services.gateway.page.site import add_pages
@@ -49,9 +50,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts = app.state.parts = open_parts(settings, registry, metrics)
+        parts.jobs.start()
         try:
             yield
         finally:
+            await asyncio.to_thread(parts.jobs.close)
             parts.accounts.store.close()
             await parts.upstreams.close()
             parts.quality.close()
@@ -78,6 +81,7 @@ def create_app(
     _add_probes(app, metrics)
     add_data(app)
     add_families(app)
+    add_jobs(app)
     add_login(app, settings)
     add_pages(app)
     add_fiji(app)

@@ -129,6 +129,10 @@ class Catalogue:
         """With what may have been attached since it was first seen."""
         return self._directory.registry.resolve(self._allowed(f"{name}@{pointer}"))
 
+    def refuse_hidden(self, name: str) -> None:
+        """AccessRefusedError for a model of a group that the caller is not in; it may not exist."""
+        self._allowed(name)
+
     def _allowed(self, text: str) -> ModelRef:
         ref = ModelRef.parse(text)
         if not self._may_see(ref.name):

@@ -15,6 +15,9 @@ from services.gateway.data.checking import Checker
 from services.gateway.data.datasets import Datasets
 from services.gateway.data.folders import Roots
 from services.gateway.data.library import Library
+from services.gateway.executors.choice import open_executors
+from services.gateway.jobs.desk import JobDesk
+from services.gateway.jobs.spool import Spool
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.parcels import Parcels
 from services.gateway.quality import QualityDesk
@@ -37,6 +40,7 @@ class Parts:
     accounts: Accounts
     library: Library
     checker: Checker
+    jobs: JobDesk
 
 
 def open_parts(
@@ -44,9 +48,8 @@ def open_parts(
 ) -> Parts:
     """What the routes need, from settings; closed by the app."""
     accounts = open_accounts(settings)
-    directory = Directory(
-        registry or open_registry(settings=settings), alias_seconds=settings.alias_s
-    )
+    registry = registry or open_registry(settings=settings)
+    directory = Directory(registry, alias_seconds=settings.alias_s)
     scratch = Scratch(settings.scratch_folder)
     parcels = Parcels(scratch)
     datasets = Datasets(settings.data_folder, person_bytes=settings.person_data_bytes)
@@ -71,6 +74,7 @@ def open_parts(
         accounts=accounts,
         library=Library(datasets, Roots(settings.roots)),
         checker=Checker(scratch, parcels),
+        jobs=JobDesk(registry, Spool(settings.jobs_folder), open_executors(settings)),
     )
 
 

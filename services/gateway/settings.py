@@ -73,6 +73,34 @@ class GatewaySettings(ServingSettings):
         description="Folders that everybody may train on and predict, read only: "
         "`name=/absolute/folder`, with commas between several.",
     )
+    executor: Literal["local", "slurm", "kubernetes"] = Field(
+        default="local",
+        description="Where trainings run: `local`, as processes of this machine; `slurm`; or "
+        "`kubernetes`. Predictions are sent to the inference services from here.",
+    )
+    slurm_options: str = Field(
+        default="",
+        description="Options of `sbatch` with MICSERVE_EXECUTOR=slurm, as in `--partition=gpu "
+        "--gres=gpu:1 --time=1-00:00:00`.",
+    )
+    jobs: Path | None = Field(
+        default=None,
+        description="Folder of jobs, their logs and results; by default `jobs` below "
+        "MICSERVE_HOME. Jobs must see it under the same path.",
+    )
+    venvs: Path | None = Field(
+        default=None,
+        description="Folder of the training environments that `make setup-n2v` and so on make; by "
+        "default `.venvs` beside the code.",
+    )
+    trainings: NonNegativeInt = Field(
+        default=0,
+        description="Trainings that run at the same time with MICSERVE_EXECUTOR=local; 0 for one "
+        "per GPU, or one where there is none.",
+    )
+    predictions: PositiveInt = Field(
+        default=1, description="Prediction jobs that run at the same time; others wait."
+    )
     oidc_issuer: str | None = Field(
         default=None,
         description="Address of an OpenID Connect provider, for a login with the institute's "
@@ -148,6 +176,23 @@ class GatewaySettings(ServingSettings):
     @property
     def data_folder(self) -> Path:
         return (self.data or self.home / "data").absolute()
+
+    @property
+    def jobs_folder(self) -> Path:
+        return (self.jobs or self.home / "jobs").absolute()
+
+    @property
+    def venvs_folder(self) -> Path:
+        return (self.venvs or Path(__file__).resolve().parents[2] / ".venvs").absolute()
+
+    @property
+    def job_environment(self) -> dict[str, str]:
+        """What a job must know of this server, wherever it runs."""
+        return {
+            "MICSERVE_HOME": str(self.home.absolute()),
+            "MICSERVE_REGISTRY": self.uri,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
 
     @property
     def roots(self) -> Mapping[str, Path]:

@@ -81,8 +81,12 @@ def _dimensions(trainer: Trainer[Any], arguments: Sequence[str]) -> str:
 def _run(trainer: Trainer[Any], arguments: Sequence[str]) -> None:
     known, flags = parse(trainer.config, trainer.presets, trainer.title, arguments)
     flow = TrainingFlow(trainer, Console())
+    if known.run is not None and RunFolder(RegistrySettings().home, known.run).begun:
+        flow.resume(Resume(known.run, Path(flags["data"]) if "data" in flags else None))
+        return
     if known.resume is None:
-        flow.start(assemble(trainer.config, trainer.presets, flags=flags, file=known.config))
+        asked = assemble(trainer.config, trainer.presets, flags=flags, file=known.config)
+        flow.start(asked, run_id=known.run)
         return
     extra = sorted(set(flags) - RESUME_TAKES)
     if extra or known.config:
@@ -135,6 +139,8 @@ def _parser(kind: type[TrainingConfig], presets: Any, title: str) -> argparse.Ar
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of parameters")
     parser.add_argument("--resume", metavar="RUN_ID", help="go on with a stopped or killed run")
+    # For who starts trainings for others, and again without knowing how far they were.
+    parser.add_argument("--run", metavar="RUN_ID", help="begin this run, or go on with it")
     return parser
 
 

@@ -58,12 +58,14 @@ class TrainingFlow:
         self._trainer, self._console = trainer, console
         self._settings = RegistrySettings()
 
-    def start(self, asked: Asked[Any]) -> ModelVersion:
-        """A new training."""
+    def start(self, asked: Asked[Any], *, run_id: str | None = None) -> ModelVersion:
+        """A new training; in a run that was made for it, or in one of its own."""
         data = self._trainer.data(asked.config)
         registry = open_registry(settings=self._settings)
         plan = self._trainer.plan(asked.config, data)
-        run = self._open_run(registry, asked.config, asked.preset, asked.requested, plan, data)
+        run = self._open_run(
+            registry, asked.config, asked.preset, asked.requested, plan, data, run_id=run_id
+        )
         folder = RunFolder(self._settings.home, run.id)
         with folder.locked():
             folder.begin(

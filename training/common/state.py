@@ -88,6 +88,10 @@ class RunFolder:
                 ) from error
             yield
 
+    @property
+    def begun(self) -> bool:
+        return (self.path / "asked.json").is_file()
+
     def begin(self, asked: AskedFor) -> None:
         write_whole(self.path / "asked.json", asked.model_dump_json(indent=1).encode())
 

@@ -5,6 +5,7 @@ reader, costs another process its memory and not the gateway's.
 """
 
 import asyncio
+import importlib.util
 import json
 import logging
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 from micserve.errors import InputError, ServiceUnavailableError
 from micserve.serving.scratch import Scratch
+from services.gateway.data.folders import SUFFIXES
 from services.gateway.parcels import Parcels
 
 log = logging.getLogger(__name__)
@@ -44,8 +46,10 @@ class Checker:
         Raises
         ------
         ServiceUnavailableError
-            Where no trainers are installed beside this gateway, or the images were too much.
+            When the images were too much for the machine.
         """
+        if importlib.util.find_spec("training") is None:
+            return _counted(source[1])
         with self._scratch.folder() as folder:
             words = ["--family", family, "--ndim", str(ndim), "--data", str(source[1])]
             words += ["--target", str(target[1])] if target else []
@@ -67,6 +71,19 @@ class Checker:
                 opened.write(folder / name, name)
         identity, _ = self._parcels.keep(archive)
         return [{"name": n, "address": f"/v1/parcels/{identity}/{n}"} for n in names]
+
+
+def _counted(source: Path) -> dict[str, Any]:
+    """Where trainers run elsewhere and are not installed here: what can be said without one."""
+    images = [p for p in source.iterdir() if p.name.lower().endswith(SUFFIXES)]
+    wrong = [] if images else ["There are no TIFF or PNG images directly in this folder."]
+    return {
+        "pairs": len(images),
+        "mismatches": wrong,
+        "sentence": "Each image is looked at when the training starts, since the trainers of this "
+        "server run elsewhere.",
+        "previews": [],
+    }
 
 
 async def _run(*words: str) -> str:

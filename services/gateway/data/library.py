@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from micserve.errors import ParameterError
 from services.gateway.callers import Caller
 from services.gateway.data.datasets import Datasets
 from services.gateway.data.folders import Roots
@@ -28,4 +29,11 @@ class Library:
         else:
             base, found = self.roots.base(place), self.roots.find(place)
         refuse_links_out(found, base, str(place))
+        return place, found
+
+    def folder(self, text: str, caller: Caller) -> tuple[Place, Path]:
+        """As `find`, where only a folder will do."""
+        place, found = self.find(text, caller)
+        if not found.is_dir():
+            raise ParameterError(f"{place} is a file; name the folder that it is in.")
         return place, found

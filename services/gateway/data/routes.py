@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, Response
 
 from micserve.errors import NotFoundError
 from micserve.serving.answers import ASKED_FOR_HEAD, disposition
@@ -17,6 +17,7 @@ from services.gateway.data import uploads
 from services.gateway.data.datasets import Dataset, Datasets
 from services.gateway.data.folders import Folder
 from services.gateway.data.places import parse_place
+from services.gateway.openapi import answers
 from services.gateway.parcels import TSV
 from services.gateway.parts import Here
 
@@ -134,8 +135,8 @@ def _add_sets(app: FastAPI) -> None:
     @app.get(
         "/v1/data.tsv",
         summary="Your data sets as tab-separated text, for macros",
-        response_class=PlainTextResponse,
-        responses=problem_responses(403),
+        response_class=Response,
+        responses=answers(TSV) | problem_responses(403),
     )
     async def table(here: Here, caller: WhoAsks) -> Response:
         views = await asyncio.to_thread(_views, here, caller)
@@ -146,7 +147,7 @@ def _add_sets(app: FastAPI) -> None:
     @app.get(
         "/v1/data/{data}",
         summary="One data set with its files",
-        responses=problem_responses(403, 404),
+        responses=problem_responses(403, 404, 422),
     )
     async def one(data: str, here: Here, caller: WhoAsks) -> DatasetView:
         found = await asyncio.to_thread(here.library.datasets.one, data, caller)
@@ -156,11 +157,12 @@ def _add_sets(app: FastAPI) -> None:
         "/v1/data/{data}",
         status_code=204,
         summary="Delete a data set with all its files",
-        responses=problem_responses(403, 404),
+        responses=problem_responses(403, 404, 409, 422, 503),
     )
     async def delete(data: str, here: Here, caller: WhoAsks) -> Response:
         datasets = here.library.datasets
         found = await asyncio.to_thread(datasets.one, data, caller, to_change=True)
+        await asyncio.to_thread(here.jobs.refuse_in_use, f"data:{found.id}/")
         await asyncio.to_thread(datasets.delete, found)
         here.accounts.audit.note(caller.name, "data.delete", found.id, name=found.name)
         return Response(status_code=204)
@@ -189,8 +191,8 @@ def _add_files(app: FastAPI) -> None:
     @app.get(
         "/v1/data/{data}/files/{path:path}",
         summary="A file as it was uploaded; HEAD says how much of it has arrived",
-        response_class=FileResponse,
-        responses=problem_responses(403, 404, 422),
+        response_class=Response,
+        responses=answers("application/octet-stream") | problem_responses(403, 404, 422),
     )
     async def get(data: str, path: str, request: Request, here: Here, caller: WhoAsks) -> Response:
         datasets = here.library.datasets
@@ -212,11 +214,12 @@ def _add_files(app: FastAPI) -> None:
         "/v1/data/{data}/files/{path:path}",
         status_code=204,
         summary="Delete one file",
-        responses=problem_responses(403, 404, 422),
+        responses=problem_responses(403, 404, 409, 422, 503),
     )
     async def delete(data: str, path: str, here: Here, caller: WhoAsks) -> Response:
         datasets = here.library.datasets
         dataset = await asyncio.to_thread(datasets.one, data, caller, to_change=True)
+        await asyncio.to_thread(here.jobs.refuse_in_use, f"data:{dataset.id}/{path}")
         await asyncio.to_thread(datasets.delete_file, dataset, path)
         return Response(status_code=204)
 
@@ -243,9 +246,9 @@ def _add_folders(app: FastAPI) -> None:
         responses=problem_responses(403, 404, 422, 503),
     )
     async def check(order: CheckOrder, here: Here, caller: WhoAsks) -> Checked:
-        source = await asyncio.to_thread(here.library.find, order.source, caller)
+        source = await asyncio.to_thread(here.library.folder, order.source, caller)
         target = (
-            await asyncio.to_thread(here.library.find, order.target, caller)
+            await asyncio.to_thread(here.library.folder, order.target, caller)
             if order.target
             else None
         )

@@ -78,6 +78,9 @@ class Executor(Protocol):
     def position(self, task: Task, handle: str) -> int | None:
         """1 for the next one to start; None for what does not wait, or where nobody knows."""
 
+    def why_waiting(self, task: Task, handle: str) -> str:
+        """A sentence on what a waiting task waits for, where the scheduler says so; else empty."""
+
     def forget(self, task: Task, handle: str) -> None:
         """Remove what the executor keeps of an ended task outside of the job's folder."""
 
