@@ -1,0 +1,40 @@
+"""The one place where manifests are rewritten for the Kubernetes that tests can run: 1.20.2.
+
+Debian's source package is that old. Current API versions are checked by schema
+(tests/k8s/test_manifests.py); here only what the old server cannot serve is put into its older
+words, and what it lacks is left out and said so.
+"""
+
+import sys
+from typing import Any
+
+import yaml
+
+Object = dict[str, Any]
+
+OLDER = {
+    ("policy/v1", "PodDisruptionBudget"): "policy/v1beta1",
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): "autoscaling/v2beta2",
+}
+
+NOT_SERVED = {"PodMonitor", "PrometheusRule", "ScaledObject", "ClusterQueue", "LocalQueue"}
+"""Kinds of operators that are not installed there. Network policies are taken and not enforced;
+the pod security labels of a namespace are taken and not enforced."""
+
+
+def rewritten(entry: Object) -> Object | None:
+    """One object in the old server's words; None for what it cannot serve."""
+    if entry["kind"] in NOT_SERVED:
+        return None
+    version = OLDER.get((entry["apiVersion"], entry["kind"]), entry["apiVersion"])
+    return {**entry, "apiVersion": version}
+
+
+def main() -> None:
+    """Rendered manifests from standard input to standard output."""
+    objects = [rewritten(entry) for entry in yaml.safe_load_all(sys.stdin) if entry]
+    yaml.safe_dump_all([entry for entry in objects if entry], sys.stdout, sort_keys=False)
+
+
+if __name__ == "__main__":
+    main()
