@@ -88,6 +88,15 @@ class GatewaySettings(ServingSettings):
         description="Folder of jobs, their logs and results; by default `jobs` below "
         "MICSERVE_HOME. Jobs must see it under the same path.",
     )
+    kubernetes_namespace: str = Field(
+        default="",
+        description="Namespace of training Jobs with MICSERVE_EXECUTOR=kubernetes; by default the "
+        "gateway's own, or that of the kubeconfig.",
+    )
+    kubernetes_queue: str = Field(
+        default="",
+        description="Kueue's LocalQueue that training Jobs wait in; empty where Kueue is not used.",
+    )
     venvs: Path | None = Field(
         default=None,
         description="Folder of the training environments that `make setup-n2v` and so on make; by "

@@ -21,4 +21,13 @@ def open_executors(settings: GatewaySettings) -> Mapping[str, Executor]:
     trainings: Executor = local
     if settings.executor == "slurm":
         trainings = SlurmExecutor(Commands(settings.venvs_folder), options=settings.slurm_options)
+    if settings.executor == "kubernetes":
+        # Loaded only where it is wanted: the client takes a second and 60 MB.
+        from services.gateway.executors.kubernetes import KubernetesExecutor
+
+        trainings = KubernetesExecutor(
+            home=settings.home,
+            namespace=settings.kubernetes_namespace,
+            queue=settings.kubernetes_queue,
+        )
     return {"train": trainings, "predict": local}
