@@ -3,6 +3,7 @@
 #   make demo       everything once, end to end        make up / down   start, stop
 #   make train-n2v DATA=folder NAME=n2v-mine           make test / lint / bench
 #   (also train-care, train-stardist, train-unet, train-fnet)
+#   make reproduce-spots                               the experiment of the N2V slides, all figures (EPOCHS=10: shorter)
 #
 # Settings: PRESET, NDIM, RESUME, FROM (name@version or package), ARGS (more trainer flags), MICSERVE_HOME (default ./var).
 
@@ -25,11 +26,11 @@ export BENTOML_DO_NOT_TRACK := true
 
 SERVE := .venvs/serve
 
-.PHONY: help demo up down status test test-quick lint bench accuracy screenshots clean setup images locks \
+.PHONY: help demo up down status test test-quick lint bench accuracy reproduce-spots screenshots clean setup images locks \
     $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
 
 help:
-	@sed -n '3,8s/^# \{0,1\}//p' Makefile
+	@sed -n '3,9s/^# \{0,1\}//p' Makefile
 
 # --- environments: one for serving and tests, one per training stack --------------------------
 setup: $(SERVE)/.ready
@@ -115,6 +116,19 @@ accuracy: $(SERVE)/.ready $(STACKS:%=.venvs/%/.ready)
 
 screenshots: $(SERVE)/.ready
 	@$(SERVE)/bin/python -m tests.services.screenshots $(MICSERVE_URL) $(MICSERVE_HOME)/screenshots $(ARGS)
+
+# The slides' own images where they are, and ours, made with a seed, everywhere.
+SPOTS ?= ../shared/data/mri_spots
+EPOCHS ?= 150
+REPRODUCTION := $(MICSERVE_HOME)/reproduction
+SPOTS_TRAINING = .venvs/n2v/bin/python -m training.n2v.spots_training --epochs $(EPOCHS) $(ARGS)
+
+reproduce-spots: $(SERVE)/.ready .venvs/n2v/.ready
+	@if [ -d "$(SPOTS)" ]; then $(SPOTS_TRAINING) --images "$(SPOTS)" --out "$(REPRODUCTION)/slides"; \
+	 else echo "There is no folder $(SPOTS) with the images of the slides: only ours are used."; fi
+	@$(SPOTS_TRAINING) --out "$(REPRODUCTION)/ours"
+	@$(SERVE)/bin/python -m training.n2v.spots_report --out "$(REPRODUCTION)" \
+	    $(if $(wildcard $(SPOTS)),"$(REPRODUCTION)/slides") "$(REPRODUCTION)/ours"
 
 clean:
 	rm -rf .venvs var

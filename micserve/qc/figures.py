@@ -167,6 +167,8 @@ def _colour_bar(figure: Figure, shown: AxesImage, on: Axes, label: str, *, exten
     on.tick_params(labelsize=SMALL, colors=INK)
     for spine in on.spines.values():
         spine.set_visible(False)
+    # White ends on white paper would look cut off.
+    bar.outline.set(visible=True, edgecolor="#999999", linewidth=0.6)
 
 
 def _frame(axes: Axes, seen: View) -> None:

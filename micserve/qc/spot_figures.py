@@ -1,6 +1,7 @@
 """The figures of spots: recall and precision by contrast, and crops of dim ones."""
 
 from collections.abc import Callable, Mapping
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,8 +15,12 @@ MARKERS = ("o", "s", "D", "^", "v", "P")
 SPREAD = 0.13
 """Between methods within a bin, so that no point hides another."""
 FOUND, MISSED = "#56B4E9", "#E69F00"
-LABEL_WIDTH = 1.75
+LABEL_WIDTH = 2.05
 """Inches left of the crops."""
+TOP = 0.36
+"""Inches above the crops, for the contrasts."""
+TITLE_PAD = 6.0
+"""Points between a crop and its contrast."""
 
 
 def recall_and_precision(found: SpotsFound, labels: Mapping[str, str]) -> bytes:
@@ -78,18 +83,18 @@ def _bin_name(found: SpotsFound, number: int) -> str:
         span = f"> {edges[-1]:.3g}"
     else:
         span = f"{edges[number - 1]:.3g} to {edges[number]:.3g}"
-    return f"{BINS[number].replace(' ', chr(10), 1)}\n{span}"
+    return f"{fill(BINS[number], 10)}\n{span}"
 
 
 def gallery(dim: DimSpots) -> bytes:
     """Rows: ground truth and methods; columns: spots."""
     columns = len(dim.spots)
     side = (WIDTH - LABEL_WIDTH) / max(columns, 6) - 0.06
-    height = len(dim.rows) * (side + 0.06) + 0.36
+    height = len(dim.rows) * (side + 0.06) + TOP
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
     limits = [_limits(dim, n) for n in range(columns)]
     for row, (key, crops) in enumerate(dim.rows.items()):
-        bottom = height - 0.36 - (row + 1) * (side + 0.06)
+        bottom = height - TOP - (row + 1) * (side + 0.06)
         figure.text(
             (LABEL_WIDTH - 0.15) / WIDTH,
             (bottom + side / 2) / height,
@@ -104,11 +109,18 @@ def gallery(dim: DimSpots) -> bytes:
             axes = figure.add_axes((left / WIDTH, bottom / height, side / WIDTH, side / height))
             _draw(axes, crop, limits[column], dim.spots[column].sigma)
             if row == 0:
-                axes.set_title(f"{dim.spots[column].contrast:.1f}", fontsize=SMALL, color=INK)
+                axes.set_title(
+                    f"{dim.spots[column].contrast:.1f}", fontsize=SMALL, color=INK, pad=TITLE_PAD
+                )
     figure.text(
-        (LABEL_WIDTH - 0.15) / WIDTH, 1 - 0.2 / height, "contrast (grey values)",
-        ha="right", va="center", fontsize=SMALL, color=INK,
-    )  # fmt: skip
+        (LABEL_WIDTH - 0.15) / WIDTH,
+        1 - (TOP + 0.06 - TITLE_PAD / 72) / height,
+        "contrast (grey values)",
+        ha="right",
+        va="baseline",
+        fontsize=SMALL,
+        color=INK,
+    )
     return png_of(figure)
 
 

@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from micserve.codecs import read_image, write_tiff
+from micserve.errors import CancelledError
 from micserve.files import publish_file
 from micserve.image import Image
 from micserve.normalize import fit
@@ -36,9 +37,14 @@ from training.common.machine import hardware
 from training.common.trial import trial
 from training.n2v.trainer import Noise2VoidTrainer
 
+STOPPED = 130
+"""Exit status of what Ctrl-C ended."""
 SEED = 2021
 """Of our own images."""
+SLIDES_TITLE = "the images of the slides"
 TRAINED, JUDGED = ("spots_1", "spots_2"), ("spots_3", "spots_4", "spots_5")
+SIZE = 800
+"""Pixels along each side, as on the slides."""
 EARLY = (1, 2, 5)
 """Epochs after which the SNR is measured besides every `EVERY`th."""
 EVERY = 10
@@ -65,14 +71,23 @@ def slides_images(images: Path, folder: Path) -> Material:
     for name in JUDGED:
         _copy(images / "evaluation" / "input" / f"{name}.tif", folder / "noisy")
         _copy(images / "evaluation" / "gt" / f"{name}.tif", folder / "clean")
-    return Material(folder, "the images of the slides")
+    return Material(folder, SLIDES_TITLE)
 
 
-def our_images(folder: Path) -> Material:
-    """Five images like the slides', the same ones every time."""
+def our_images(folder: Path, *, size: int = SIZE) -> Material:
+    """Five images like the slides', the same ones every time; spots as many per pixel."""
+    like = SpotsRecipe.slides()
+    share = (size / SIZE) ** 2
+    recipe = replace(
+        like,
+        width=size,
+        height=size,
+        small_count=round(like.small_count * share),
+        large_count=round(like.large_count * share),
+    )
     for part in ("train", "noisy", "clean", "spots"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    made = spots_series(SpotsRecipe.slides(), count=5, seed=SEED)
+    made = spots_series(recipe, count=5, seed=SEED)
     for name, image in zip((*TRAINED, *JUDGED), made, strict=True):
         noisy = Image(image.noisy, "YX")
         if name in TRAINED:
@@ -151,12 +166,24 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--images", type=Path, help="the slides' mri_spots; else ours are made")
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--size", type=int, default=SIZE, help="of our own images, in pixels")
     known = parser.parse_args(arguments)
     out: Path = known.out
     out.mkdir(parents=True, exist_ok=True)
-    material = our_images(out) if known.images is None else slides_images(known.images, out)
+    # Written last: while it is missing, what lies there is of no finished training.
+    (out / "training.json").unlink(missing_ok=True)
+    if known.images is None:
+        material = our_images(out, size=known.size)
+    else:
+        material = slides_images(known.images, out)
     asked = {"preset": known.preset, "number_of_epochs": known.epochs, "patch_size": 64}
-    train(material, asked, out, Console(stderr=True))
+    console = Console(stderr=True)
+    console.print(f"Noise2Void on {material.title}, {known.epochs} epochs", highlight=False)
+    try:
+        train(material, asked, out, console)
+    except CancelledError as error:
+        console.print(str(error))
+        return STOPPED
     return 0
 
 
