@@ -13,7 +13,7 @@
 Knows files and images; the numbers are `micserve.qc`'s.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,12 @@ def read_case(
 
 
 def write_report(
-    report: RestorationReport, folder: Path, *, about: About, truths: Mapping[str, Image]
+    report: RestorationReport,
+    folder: Path,
+    *,
+    about: About,
+    truths: Mapping[str, Image],
+    progress: Callable[[float, str], None] = lambda fraction, what: None,
 ) -> None:
     """All forms of a report into a folder.
 
@@ -62,13 +67,17 @@ def write_report(
     ----------
     truths
         The ground truth by the name of its case.
+    progress
+        Called with (fraction written, what is being written); may raise to stop.
     """
     # ReportLab is of no use to a service that never writes a report.
     from micserve.qc.pdf import report_pdf
 
     for inside in ("maps", "pictures"):
         (folder / inside).mkdir(parents=True, exist_ok=True)
+    progress(0.0, "drawing pictures")
     pictures = draw_pictures(report)
+    progress(0.4, "laying out the report")
     texts = {
         "report.html": report_html(report, pictures, about=about),
         "report.json": report_json(report, about=about).model_dump_json(indent=2),
@@ -83,8 +92,10 @@ def write_report(
     for picture in pictures:
         name = "-".join(part for part in (picture.kind, Path(picture.image).stem) if part)
         (folder / "pictures" / f"{name}.png").write_bytes(picture.png)
-    for image in report.images:
+    for number, image in enumerate(report.images):
         for method in report.methods:
+            share = 0.6 + 0.4 * number / len(report.images)
+            progress(share, f"maps of {method.label} of {image.name}")
             _write_maps(report, image.name, method.key, truths[image.name], folder / "maps")
 
 

@@ -32,6 +32,7 @@ from services.gateway.page.site import add_pages
 from services.gateway.parcels import TSV, predict_listed
 from services.gateway.parts import Accept, Here, Parts, open_parts
 from services.gateway.promotions import add_promotions
+from services.gateway.quality_routes import add_quality
 from services.gateway.settings import GatewaySettings
 
 DESCRIPTION = (
@@ -57,6 +58,7 @@ def create_app(
             await asyncio.to_thread(parts.jobs.close)
             parts.accounts.store.close()
             await parts.upstreams.close()
+            parts.reports_begun.close()
             parts.quality.close()
             parts.parcels.close()
             parts.scratch.close()
@@ -78,6 +80,7 @@ def create_app(
     _add_files(app)
     _add_work(app)
     add_promotions(app)
+    add_quality(app)
     _add_probes(app, metrics)
     add_data(app)
     add_families(app)
@@ -209,25 +212,6 @@ def _add_work(app: FastAPI) -> None:
                 limits=here.limits,
             )
         return await here.upstreams.forward(version.family, address, asked, request, here.limits)
-
-    @app.post(
-        "/v1/qc",
-        summary="Compare a result with ground truth",
-        response_class=Response,
-        responses=problem_responses(404, 406, 413, 422, 503),
-        openapi_extra=reports.OPENAPI,
-    )
-    async def quality(request: Request, here: Here, accept: Accept = "*/*") -> Response:
-        return await reports.compare(
-            request,
-            accept,
-            catalogue=here.catalogue,
-            upstreams=here.upstreams,
-            desk=here.quality,
-            scratch=here.scratch,
-            parcels=here.parcels,
-            limits=here.limits,
-        )
 
 
 def _add_probes(app: FastAPI, metrics: GatewayMetrics) -> None:

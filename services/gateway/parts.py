@@ -21,6 +21,7 @@ from services.gateway.jobs.spool import Spool
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.parcels import Parcels
 from services.gateway.quality import QualityDesk
+from services.gateway.reports_begun import ReportsBegun
 from services.gateway.settings import GatewaySettings
 from services.gateway.upstream import Upstreams
 
@@ -34,6 +35,7 @@ class Parts:
     catalogue: Catalogue
     upstreams: Upstreams
     quality: QualityDesk
+    reports_begun: ReportsBegun
     scratch: Scratch
     parcels: Parcels
     limits: UploadLimits
@@ -64,6 +66,7 @@ def open_parts(
             metrics=metrics,
         ),
         quality=QualityDesk(processes=settings.quality_processes, waiting=settings.quality_queue),
+        reports_begun=ReportsBegun(),
         scratch=scratch,
         parcels=parcels,
         limits=UploadLimits(

@@ -1,21 +1,26 @@
 """Quality reports on request: computed in processes of their own, a bounded number at a time.
 
 A report of large stacks takes seconds to minutes of a processor; in the
-gateway's own process it would hold up every image on its way through.
+gateway's own process it would hold up every image on its way through. How far
+it is stands in a file of its folder; when the folder is gone, it stops.
 """
 
 import asyncio
+import json
+import os
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
-from micserve.errors import BusyError, ServiceUnavailableError
+from micserve.errors import BusyError, CancelledError, ServiceUnavailableError
 from micserve.qc import (
     About,
     RestorationReport,
@@ -63,6 +68,12 @@ ReportKind = Literal["restoration", "segmentation"]
 
 USUAL_WAIT_S = 30
 
+PROGRESS = "progress.json"
+TOLD_EVERY_S = 0.3
+"""How often the file of the progress is written at most."""
+COMPARING = 0.8
+"""Share of the work, by time; the rest is drawing and writing."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReportOrder:
@@ -94,17 +105,13 @@ class QualityDesk:
         self._pool = self._new_pool()
 
     async def report(self, order: ReportOrder) -> Path:
-        """The finished report, a file in the order's folder.
+        """The finished report, a file in the order's folder. For who has a place.
 
         Raises
         ------
-        BusyError
-            When as many reports wait as may.
         QualityControlError, ImageFormatError
             What is wrong with the images.
         """
-        self.refuse_when_full()
-        self._taken += 1
         try:
             future = self._pool.submit(make_report, order)
             return await asyncio.wrap_future(future)
@@ -114,6 +121,14 @@ class QualityDesk:
                 "The quality report ended before it was done, most likely because the images "
                 "need more memory than there is. Crop them, or send fewer slices."
             ) from error
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places in the line, for as long as the block runs; BusyError without one."""
+        self.refuse_when_full()
+        self._taken += 1
+        try:
+            yield
         finally:
             self._taken -= 1
 
@@ -133,26 +148,76 @@ class QualityDesk:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How far a report is."""
+
+    fraction: float
+    message: str
+    started: float
+    """Seconds since 1970, when a process took it up."""
+
+
+def told_of(folder: Path) -> Told | None:
+    """What the process that makes the report in `folder` said last; None before it began."""
+    try:
+        return Told(**json.loads((folder / PROGRESS).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+class Teller:
+    """Writes how far a report is into its folder, and stops the work when the folder is gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._started, self._last = folder, time.time(), 0.0
+
+    def __call__(self, fraction: float, message: str) -> None:
+        now = time.monotonic()
+        if now - self._last < TOLD_EVERY_S:
+            return
+        self._last = now
+        told = Told(fraction, message, self._started)
+        part = self._folder / f"{PROGRESS}.part"
+        try:
+            part.write_text(json.dumps(asdict(told)), encoding="utf-8")
+            os.replace(part, self._folder / PROGRESS)
+        except FileNotFoundError as error:
+            raise CancelledError("Nobody waits for this report any more.") from error
+
+    def between(self, low: float, high: float) -> Callable[[float, str], None]:
+        """For a part of the work."""
+        return lambda fraction, message: self(low + fraction * (high - low), message)
+
+
 def make_report(order: ReportOrder) -> Path:
     """Read, measure, write. Runs in a process of the desk."""
+    tell = Teller(order.folder)
+    tell(0.0, "reading")
     path = order.folder / f"report.{ENDINGS[order.format]}"
     if order.kind == "segmentation":
-        _make_segmentation(order, path)
+        _make_segmentation(order, path, tell)
     else:
-        _make_restoration(order, path)
+        _make_restoration(order, path, tell)
     return path
 
 
-def _make_restoration(order: ReportOrder, path: Path) -> None:
+def _make_restoration(order: ReportOrder, path: Path, tell: Teller) -> None:
     case, truth = read_case(
         order.name, prediction=order.prediction, target=order.target, source=order.source
     )
-    report = evaluate_restoration([case])
+    report = evaluate_restoration([case], progress=tell.between(0.0, COMPARING))
     about = About(model=order.model, digest=order.digest, made_at=datetime.now(UTC))
     match order.format:
         case "application/zip":
             files = order.folder / "report"
-            write_report(report, files, about=about, truths={order.name: truth})
+            write_report(
+                report,
+                files,
+                about=about,
+                truths={order.name: truth},
+                progress=tell.between(COMPARING, 1.0),
+            )
             _archive(files, path)
         case "application/pdf":
             from micserve.qc.pdf import report_pdf  # loads ReportLab
@@ -169,11 +234,16 @@ _TEXTS: dict[ReportFormat, Callable[[RestorationReport, About], str]] = {
 }
 
 
-def _make_segmentation(order: ReportOrder, path: Path) -> None:
+def _make_segmentation(order: ReportOrder, path: Path, tell: Teller) -> None:
     case, truth = read_segmentation(
         order.name, prediction=order.prediction, target=order.target, source=order.source
     )
-    report = evaluate_segmentation([case], reading=order.numbers, ndim=order.dimensions)
+    report = evaluate_segmentation(
+        [case],
+        reading=order.numbers,
+        ndim=order.dimensions,
+        progress=tell.between(0.0, COMPARING),
+    )
     about = About(
         title=SEGMENTATION_TITLE,
         model=order.model,
@@ -183,6 +253,7 @@ def _make_segmentation(order: ReportOrder, path: Path) -> None:
     match order.format:
         case "application/zip":
             files = order.folder / "report"
+            tell(COMPARING, "drawing and writing")
             write_segmentation(report, files, about=about, truths={order.name: truth})
             _archive(files, path)
         case "application/pdf":

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,13 +14,12 @@ from starlette.responses import Response
 
 from micserve.errors import UploadError
 from micserve.serving.answers import FileAnswer, disposition
-from micserve.serving.scratch import Scratch
-from micserve.serving.uploads import Form, UploadLimits, receive_form
+from micserve.serving.uploads import Form, receive_form
 from services.gateway import negotiation, quality_form
-from services.gateway.catalogue import Catalogue
-from services.gateway.parcels import TSV, Parcels, listed
-from services.gateway.quality import ENDINGS, FORMATS, QualityDesk, ReportFormat, ReportOrder
-from services.gateway.upstream import Upstreams
+from services.gateway.parcels import TSV, listed
+from services.gateway.parts import Parts
+from services.gateway.quality import ENDINGS, FORMATS, ReportFormat, ReportOrder, Teller
+from services.gateway.reports_begun import accepted
 
 MEDIA_TYPES = {".html": "text/html", ".pdf": "application/pdf"}
 
@@ -49,55 +50,84 @@ OPENAPI: dict[str, Any] = {
         },
     },
     "responses": {
-        "200": {"description": "By `Accept`.", "content": {kind: {} for kind in (*FORMATS, TSV)}}
+        "200": {
+            "description": "By `Accept`. JSON has a documented, closed schema.",
+            "content": {kind: {} for kind in (*FORMATS, TSV)},
+        }
     },
 }
 
 
 async def compare(
-    request: Request,
-    accept: str,
-    *,
-    catalogue: Catalogue,
-    upstreams: Upstreams,
-    desk: QualityDesk,
-    scratch: Scratch,
-    parcels: Parcels,
-    limits: UploadLimits,
+    request: Request, accept: str, here: Parts, *, owner: str, begin: bool
 ) -> Response:
-    """Judge what a form holds, and answer in the form that `accept` prefers."""
+    """Judge what a form holds, and answer in the form that `accept` prefers.
+
+    Parameters
+    ----------
+    begin
+        Answer at once where to look, instead of waiting for the report.
+    """
     chosen = negotiation.choose(accept, (*FORMATS, TSV))
     wanted: ReportFormat = next((f for f in FORMATS if f == chosen), "application/zip")
-    desk.refuse_when_full()
-    with scratch.folder() as folder:
-        form = await receive_form(request, folder, limits)
+    here.quality.refuse_when_full()
+    with ExitStack() as life:
+        folder = life.enter_context(here.scratch.folder())
+        form = await receive_form(request, folder, here.limits)
         _refuse_incomplete(form)
         asked, parameters = quality_form.take(form.values)
-        made = await _prediction(form, parameters, asked, folder, catalogue, upstreams)
-        if isinstance(made, Response):
-            return made
-        order = ReportOrder(
-            name=_name(form),
-            prediction=made.image,
-            target=form.files["target"].source,
-            source=form.files["source"].source if "source" in form.files else None,
-            model=made.model,
-            digest=made.digest,
-            format=wanted,
-            folder=folder,
-            kind=made.wanted.kind or "restoration",
-            numbers=made.wanted.numbers or "auto",
-            dimensions=made.wanted.dimensions,
-        )
-        path = await desk.report(order)
+        place = life.enter_context(ExitStack())
+        place.enter_context(here.quality.place())
+        if begin:
+            work = partial(_made, form, parameters, asked, folder, "application/zip", here)
+            one = here.reports_begun.begin(
+                owner, _name(form), folder, work, place=place, kept=life.pop_all()
+            )
+            return accepted(one, as_line=chosen == TSV)
+        path = await _made(form, parameters, asked, folder, wanted, here)
+        if isinstance(path, Response):
+            return path
         if chosen == TSV:
-            return await listed(parcels, path, {})
-        size = path.stat().st_size
-        file = path.open("rb")
-    headers = {"Content-Disposition": disposition(f"qc-{Path(order.name).stem}.{ENDINGS[wanted]}")}
-    if wanted != "application/zip":
-        del headers["Content-Disposition"]
-    return FileAnswer(file, size, media_type=wanted, headers=headers)
+            return await listed(here.parcels, path, {})
+        return file_answer(path, wanted, name=_name(form))
+
+
+async def _made(
+    form: Form,
+    parameters: dict[str, str],
+    asked: quality_form.Wanted,
+    folder: Path,
+    wanted: ReportFormat,
+    here: Parts,
+) -> "Path | Response":
+    """The report as a file of the folder; a problem of the service is passed on as it is."""
+    made = await _prediction(form, parameters, asked, folder, here)
+    if isinstance(made, Response):
+        return made
+    order = ReportOrder(
+        name=_name(form),
+        prediction=made.image,
+        target=form.files["target"].source,
+        source=form.files["source"].source if "source" in form.files else None,
+        model=made.model,
+        digest=made.digest,
+        format=wanted,
+        folder=folder,
+        kind=made.wanted.kind or "restoration",
+        numbers=made.wanted.numbers or "auto",
+        dimensions=made.wanted.dimensions,
+    )
+    return await here.quality.report(order)
+
+
+def file_answer(path: Path, media_type: ReportFormat, *, name: str) -> Response:
+    """A finished report; who asked for a page gets one to look at, not a download."""
+    size = path.stat().st_size
+    headers = {}
+    if media_type == "application/zip":
+        filename = f"qc-{Path(name).stem}.{ENDINGS[media_type]}"
+        headers = {"Content-Disposition": disposition(filename)}
+    return FileAnswer(path.open("rb"), size, media_type=media_type, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +160,17 @@ async def _prediction(
     parameters: dict[str, str],
     wanted: quality_form.Wanted,
     folder: Path,
-    catalogue: Catalogue,
-    upstreams: Upstreams,
+    here: Parts,
 ) -> "_Prediction | Response":
     """The image to judge: sent, or made now; a problem of the service is passed on as it is."""
     if "prediction" in form.files:
         return _Prediction(form.files["prediction"].source, wanted)
     asked = dict(parameters)
     name, _, pointer = asked.pop("model").partition("@")
-    version = await asyncio.to_thread(catalogue.version, name, pointer or "production")
+    version = await asyncio.to_thread(here.catalogue.version, name, pointer or "production")
     target = folder / "prediction.tif"
-    answer = await upstreams.save(
+    Teller(folder)(0.0, f"predicting with {version.ref}")
+    answer = await here.upstreams.save(
         version.family,
         f"/v1/models/{version.name}/predict",
         [("version", str(version.version)), *asked.items()],

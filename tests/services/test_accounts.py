@@ -209,6 +209,22 @@ def test_a_maintainer_moves_an_alias_under_her_name_and_a_user_does_not(
     assert [one["by"] for one in shown].count("hugo") == 0
 
 
+def test_a_quality_report_that_was_begun_is_seen_by_who_began_it_and_by_staff(
+    visitor: httpx.Client, home: Path
+) -> None:
+    mine = bearer(token_command(home, "create", "jane"))
+    others = bearer(token_command(home, "create", "karl"))
+    staff = bearer(token_command(home, "create", "lea", "--role", "maintainer"))
+    form = {"prediction": tiff(24, 24), "target": tiff(24, 24)}
+    begun = visitor.post("/v1/qc", files=form, headers={**mine, "Prefer": "respond-async"})
+    address = begun.headers["location"]
+    assert visitor.get(address, headers=mine).status_code == 200
+    assert visitor.get(address, headers=staff).status_code == 200
+    assert visitor.get(address, headers=others).status_code == 404
+    assert visitor.delete(address, headers=others).status_code == 404
+    assert visitor.delete(address, headers=mine).status_code == 204
+
+
 def test_a_person_has_limits_of_size_and_rate(visitor: httpx.Client, home: Path) -> None:
     small = bearer(token_command(home, "create", "dora", "--max-request-mib", "1"))
     answer = visitor.post("/v1/models/spots/predict", content=bytes(2 << 20), headers=small)

@@ -26,28 +26,46 @@ $("qc").addEventListener("submit", async (event) => {
   const button = event.submitter;
   button.disabled = true; $("busy").hidden = false;
   try {
-    const page = await (await report("text/html")).blob();
+    const address = await begun();
+    const page = await (await ask(address, { headers: { Accept: "text/html" } })).blob();
     $("frame").src = URL.createObjectURL(page);
     $("report").hidden = false;
     const stem = files.target.name.replace(/\.[^.]+$/, "");
-    $("downloads").replaceChildren(download(page, `qc-${stem}.html`, "Page"), later("text/csv", `qc-${stem}.csv`, "Table"), later("application/pdf", `qc-${stem}.pdf`, "PDF"), later("application/zip", `qc-${stem}.zip`, "All, with maps (zip)"));
+    $("downloads").replaceChildren(download(page, `qc-${stem}.html`, "Page"), later(address, "text/csv", `qc-${stem}.csv`, "Table"), later(address, "application/pdf", `qc-${stem}.pdf`, "PDF"), later(address, "application/zip", `qc-${stem}.zip`, "All, with maps (zip)"));
     $("report").scrollIntoView({ block: "start" });
   } catch (error) { show($("problem"), error); }
-  finally { button.disabled = false; $("busy").hidden = true; }
+  finally { button.disabled = false; $("busy").hidden = $("cancel").hidden = true; }
 });
 
-function report(accept) {
+// Begin a report, show how far it is, and return the address of what is finished.
+async function begun() {
   const form = new FormData();
   if (how() === "model") form.append("model", $("model").value);
   else if ($("kind").value !== "restoration") { form.append("kind", "segmentation"); form.append("numbers", $("kind").value); }
   for (const name of how() === "model" ? ["source", "target"] : ["prediction", "target", "source"]) if (files[name]) form.append(name, files[name]);
-  return ask("/v1/qc", { method: "POST", body: form, headers: { Accept: accept } });
+  $("busy").textContent = "Sending …";
+  let state = await (await ask("/v1/qc", { method: "POST", body: form, headers: { Accept: "application/json", Prefer: "respond-async" } })).json();
+  let wanted = true;
+  $("cancel").onclick = () => { wanted = false; };
+  $("cancel").hidden = false;
+  while (state.state === "queued" || state.state === "running") {
+    const left = state.seconds_left === null ? "" : `, about ${Math.ceil(state.seconds_left)} s left`;
+    $("busy").textContent = `${Math.round(100 * state.fraction)} %: ${state.message}${left}`;
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    if (!wanted) {
+      await ask(state.address, { method: "DELETE" });
+      throw new Error("The report was cancelled.");
+    }
+    state = await (await ask(state.address)).json();
+  }
+  if (state.error) throw new Error(state.error.detail);
+  return state.report;
 }
 
-function later(accept, name, title) {
+function later(address, accept, name, title) {
   return el("button", { class: "button quiet low", type: "button", onclick: async (event) => {
     const button = event.currentTarget;
-    try { const link = download(await (await report(accept)).blob(), name, title); button.replaceWith(link); link.click(); }
+    try { const link = download(await (await ask(address, { headers: { Accept: accept } })).blob(), name, title); button.replaceWith(link); link.click(); }
     catch (error) { show($("problem"), error); }
   } }, title);
 }
