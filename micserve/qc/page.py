@@ -75,9 +75,9 @@ def report_html(
         light=verdict.light,
         sign=SIGNS[verdict.light],
         headline=headline(report),
-        sentence=verdict.sentence,
-        spots_sentence=verdict.spots,
-        methods=[method.label for method in report.methods],
+        sentence=kept_together(verdict.sentence, report),
+        spots_sentence=kept_together(verdict.spots, report),
+        methods=[unbroken(method.label) for method in report.methods],
         means=[mean_row(measure, report) for measure in MEASURES],
         gains=list(gain_rows(report)),
         intervals=interval_words(report),
@@ -111,8 +111,35 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
+def unbroken(label: str) -> str:
+    """A filter's setting is not torn apart at the end of a line."""
+    name, equals, value = label.partition(" = ")
+    if not equals:
+        return label
+    name, _, symbol = name.rpartition(" ")
+    return f"{name} " + f"{symbol} = {value}".replace(" ", "\u00a0")
+
+
+def kept_together(text: str, report: RestorationReport) -> str:
+    """The same for every filter that a sentence names."""
+    for method in report.methods:
+        text = text.replace(method.label, unbroken(method.label))
+    return text
+
+
 def headline(report: RestorationReport) -> str:
     """The verdict in a few words."""
+    lost = ""
+    if report.spots is not None and any(
+        report.spots.dim_against(key)[0] == "fewer"
+        for key in report.spots.methods
+        if key not in ("prediction", "input")
+    ):
+        lost = ", but dim spots are lost"
+    return _in_few_words(report) + lost
+
+
+def _in_few_words(report: RestorationReport) -> str:
     verdict = report.summary.verdict
     if verdict.light != "amber":
         return HEADLINES[verdict.light]
@@ -282,7 +309,7 @@ def _marked(measure: Measure, scores: Sequence[Scores]) -> tuple[Cell, ...]:
 
 def image_rows(report: RestorationReport) -> Iterator[ImageRows]:
     """Every image with every method."""
-    labels = {method.key: method.label for method in report.methods}
+    labels = {method.key: unbroken(method.label) for method in report.methods}
     for image in report.images:
         by_measure = [
             _marked(measure, [found.whole for found in image.results.values()])

@@ -6,6 +6,7 @@ out, not how anything was measured.
 """
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
@@ -42,18 +43,25 @@ from micserve.qc.page import (
     headline,
     image_rows,
     interval_words,
+    kept_together,
     mean_row,
     spot_rows,
     spots_how,
     sweep_rows,
+    unbroken,
 )
 from micserve.qc.picture import Picture
 from micserve.qc.restoration import RestorationReport
 
-MARGIN = 15 * mm
+MARGIN = 14 * mm
 INNER = A4[0] - 2 * MARGIN
+FRAME_PADDING = 6
+"""Points that ReportLab leaves between a page's margin and what is on it."""
 FONT, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 """Come with Matplotlib; ReportLab's own have no σ, no − and no ✓."""
+NARROW = 6
+"""Points: tables in smaller print have columns so narrow that long words go over two lines."""
+_LONG_WORD = re.compile(r"(\w{4,}[-_])(?=\w{4,})")
 INK, SOFT, LINE = colors.HexColor("#1d2329"), colors.HexColor("#5b6570"), colors.HexColor("#dfe3e8")
 HIGHEST = {
     "panels": 70 * mm,
@@ -79,7 +87,10 @@ class Sheet:
     def __init__(self, title: str) -> None:
         _load_fonts()
         self._title = title
-        self._pieces: list[Any] = [Paragraph(escape(title), _style(17, 21, bold=True))]
+        self._pieces: list[Any] = [
+            Paragraph(escape(title), _style(17, 21, bold=True)),
+            Spacer(1, 6),
+        ]
 
     def facts(self, lines: Iterable[tuple[str, str]], *, first: float = 28 * mm) -> None:
         """(what, value), one below the other; `first` is the width of the left column."""
@@ -87,14 +98,13 @@ class Sheet:
         if rows:
             self._add(_plain_table(rows, [first, INNER - first]), after=8)
 
-    def verdict(self, light: str, sign: str, head: str, sentence: str) -> None:
+    def verdict(self, light: str, sign: str, head: str, *sentences: str) -> None:
         """The box that is read first."""
         ink, tint = LIGHTS[light]
         mark = Paragraph(sign, _style(16, 20, bold=True, colour=colors.white, centre=True))
         words = [
-            Paragraph(escape(head), _style(11.5, 15, bold=True, colour=colors.HexColor(ink))),
-            Spacer(1, 3),
-            _text(sentence, 9),
+            Paragraph(escape(head), _style(10.5, 14, bold=True, colour=colors.HexColor(ink))),
+            *(piece for said in sentences for piece in (Spacer(1, 3), _text(said, 8.5))),
         ]
         box = Table([[mark, words]], [12 * mm, INNER - 12 * mm])
         box.setStyle(
@@ -124,7 +134,7 @@ class Sheet:
     def bullets(self, sentences: Iterable[str]) -> None:
         for sentence in sentences:
             self._add(
-                Paragraph(escape(sentence), _style(8.5, 12, indent=9), bulletText="•"), after=2
+                Paragraph(escape(sentence), _style(8.5, 12, indent=11), bulletText="•"), after=2
             )
 
     def table(
@@ -162,8 +172,8 @@ class Sheet:
         SimpleDocTemplate(
             buffer,
             pagesize=A4,
-            leftMargin=MARGIN,
-            rightMargin=MARGIN,
+            leftMargin=MARGIN - FRAME_PADDING,
+            rightMargin=MARGIN - FRAME_PADDING,
             topMargin=MARGIN,
             bottomMargin=MARGIN + 4 * mm,
             title=self._title,
@@ -192,15 +202,17 @@ def report_pdf(
     sheet = Sheet(about.title)
     verdict = report.summary.verdict
     sheet.facts(header_lines(report, about))
-    sheet.verdict(verdict.light, SIGNS[verdict.light], headline(report), verdict.sentence)
+    said = [kept_together(one, report) for one in (verdict.sentence, verdict.spots) if one]
+    sheet.verdict(verdict.light, SIGNS[verdict.light], headline(report), *said)
     _measures(sheet, report)
     _gains(sheet, report)
+    if report.spots is None:
+        _notes(sheet, report)
     _spots(sheet, report, [one for one in pictures if not one.image])
-    if report.notes:
-        sheet.heading("To keep in mind")
-        sheet.bullets(note[:1].upper() + note[1:] for note in report.notes)
     _pictures(sheet, [one for one in pictures if one.image])
     _image_by_image(sheet, report)
+    if report.spots is not None:
+        _notes(sheet, report)  # else alone on a page, between two pages of figures
     _filters(sheet, report)
     sheet.heading("What the measures mean")
     sheet.facts(
@@ -215,7 +227,7 @@ def _measures(sheet: Sheet, report: RestorationReport) -> None:
     sheet.heading("Measures" if count == 1 else f"Measures, mean of {count} images")
     rows = [mean_row(measure, report) for measure in MEASURES]
     sheet.table(
-        ["Against the ground truth", *(method.label for method in report.methods)],
+        ["Against the ground truth", *(unbroken(method.label) for method in report.methods)],
         [(f"{r.measure.label} ({r.measure.unit}), {r.measure.better} is better", r.cells)
          for r in rows],
         size=7.5,
@@ -244,12 +256,19 @@ def _gains(sheet: Sheet, report: RestorationReport) -> None:
     sheet.keep(start)
 
 
+def _notes(sheet: Sheet, report: RestorationReport) -> None:
+    if report.notes:
+        start = sheet.mark()
+        sheet.heading("To keep in mind")
+        sheet.bullets(note[:1].upper() + note[1:] for note in report.notes)
+        sheet.keep(start)
+
+
 def _spots(sheet: Sheet, report: RestorationReport, pictures: Sequence[Picture]) -> None:
     if report.spots is None:
         return
     sheet.new_page()
     sheet.heading("Dim and bright spots")
-    sheet.text(report.summary.verdict.spots)
     bins = [f"{name} ({contrast})" for name, contrast in bin_names(report.spots)]
     sheet.table(
         ["Spots found, by contrast in grey values", *bins, "Recall", "Precision", "F1"],
@@ -274,7 +293,10 @@ def _image_by_image(sheet: Sheet, report: RestorationReport) -> None:
         return
     sheet.new_page()
     sheet.heading("Image by image")
-    short = [f"{measure.label} ({measure.unit})" for measure in MEASURES]
+    short = [
+        f"{measure.label} ({measure.unit})".replace("0 to 1", "0\u00a0to\u00a01")
+        for measure in MEASURES
+    ]
     for image in image_rows(report):
         start = sheet.mark()
         sheet.text(f"{image.name} · {image.size}")
@@ -333,7 +355,8 @@ def _text(words: str, size: float, *, soft: bool = False, bold: bool = False) ->
 
 
 def _right(words: str, size: float, *, bold: bool = False) -> Paragraph:
-    return Paragraph(escape(words), _style(size, size * 1.38, bold=bold, right=True))
+    shown = _LONG_WORD.sub(r"\1<br/>", escape(words)) if size < NARROW else escape(words)
+    return Paragraph(shown, _style(size, size * 1.38, bold=bold, right=True))
 
 
 def _cell(cell: Cell, size: float) -> list[Paragraph]:
@@ -369,8 +392,8 @@ def _ruled_table(rows: list[list[Any]], widths: list[float]) -> Table:
             ("LINEBELOW", (0, 1), (-1, -1), 0.5, LINE),
             ("LEFTPADDING", (0, 0), (-1, -1), 2),
             ("RIGHTPADDING", (0, 0), (-1, -1), 2),
-            ("TOPPADDING", (0, 0), (-1, -1), 2.5),
-            ("BOTTOMPADDING", (0, 0), (-1, -1), 2.5),
+            ("TOPPADDING", (0, 0), (-1, -1), 1.7),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 1.7),
         ]
     )
     return table

@@ -39,7 +39,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_one_command_leaves_every_figure_in_one_page(reproduced: tuple[Path, str]) -> None:
     folder, printed = reproduced
     assert "only ours are used" in printed
@@ -57,7 +57,7 @@ def test_one_command_leaves_every_figure_in_one_page(reproduced: tuple[Path, str
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_its_numbers_are_those_of_the_images_that_it_leaves(reproduced: tuple[Path, str]) -> None:
     folder, printed = reproduced
     ours = folder / "ours"

@@ -122,6 +122,24 @@ def test_real_pairs_give_the_values_of_independent_implementations(shared_data, 
     )
 
 
+@pytest.mark.parametrize("dtype", ["u1", ">u2", "<f4"])
+def test_grey_value_measures_of_real_stacks_equal_independent_implementations(shared_data, dtype):
+    folder = shared_data / "w2s"
+    noisy, truth = (
+        np.stack([tifffile.imread(folder / part / f"001_{n}.tif") for n in range(3)])
+        for part in ("noisy_avg1", "clean_avg400")
+    )
+    x, g = noisy.astype(np.float64), truth.astype(np.float64)
+    test, target = noisy.astype(dtype), truth.astype(dtype)
+    assert rmse(test, target) == pytest.approx(math.sqrt(mean_squared_error(g, x)), rel=1e-12)
+    assert mae(test, target) == pytest.approx(np.linalg.norm((x - g).ravel(), 1) / g.size)
+    assert psnr(test, target) == pytest.approx(
+        peak_signal_noise_ratio(g, x, data_range=g.max()), rel=1e-12
+    )
+    assert 10 ** (-snr(test, target) / 20) == pytest.approx(normalized_root_mse(g, x), rel=1e-12)
+    assert pearson_r(test, target) == pytest.approx(stats.pearsonr(x.ravel(), g.ravel())[0])
+
+
 def test_a_true_rmse_is_not_the_notebooks_root_of_the_mean_absolute_error():
     random = np.random.default_rng(0)
     truth = random.uniform(0, 1, (400, 400))
