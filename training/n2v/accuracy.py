@@ -84,10 +84,10 @@ def experiments() -> dict[str, Experiment]:
         ),
     }
     found["demo3d"] = Experiment(
-        "degraded demo stacks, quick with 4 epochs and 8 filters",
+        "degraded demo stacks, quick",
         (),
         (),
-        parameters={"preset": "quick", "number_of_epochs": 4, "unet_n_first": 8},
+        parameters={"preset": "quick"},
         ndim=3,
     )
     for channel in (0, 1, 2):
