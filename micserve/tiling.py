@@ -14,12 +14,15 @@ Knows nothing of channels, grey values or networks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
-from math import prod
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+HARDLY_MORE = 1.05
+"""Computed pixels, as a factor, that a smaller tile may cost; it takes so much less memory."""
 
 PadSide = Literal["split", "end"]
 """Where pixels are added to reach a multiple of the stride: on both sides (csbdeep) or after."""
@@ -130,36 +133,42 @@ def choose_tile(
     multiple: Sequence[int],
     max_pixels: int,
 ) -> tuple[int, ...]:
-    """The tile of at most `max_pixels` (or the least possible) that computes the fewest pixels.
+    """The tile of at most `max_pixels` (or the least possible) that computes the fewest pixels; or
+    one down to half that size, where it computes hardly more.
 
-    The longest axis is halved until the tile fits, which keeps it near a cube and so keeps
-    the share of the halo small.
+    Where halos are large, this is far from a cube: a stack that is thinner than two halos is not
+    cut along Z at all.
     """
-    parts = [1] * len(shape)
+    axes = [_sizes(*sizes, most=max_pixels) for sizes in zip(shape, halo, multiple, strict=True)]
+    size = reduce(np.multiply.outer, [np.array([tile for tile, _ in axis]) for axis in axes])
+    computed = size * reduce(
+        np.multiply.outer, [np.array([count for _, count in axis]) for axis in axes]
+    )
+    fits = size <= max(max_pixels, int(size.min()))
+    best = computed[fits].min()
+    enough = (computed <= HARDLY_MORE * best) & (2 * size >= max_pixels)
+    good = fits & (enough | (computed == best))
+    index = np.unravel_index(np.where(good, size, size.max() + 1).argmin(), size.shape)
+    return tuple(axis[int(at)][0] for axis, at in zip(axes, index, strict=True))
 
-    def sizes() -> tuple[int, ...]:
-        return tuple(
-            _tile_size(n, p, h, m) for n, p, h, m in zip(shape, parts, halo, multiple, strict=True)
-        )
 
-    while prod(sizes()) > max_pixels:
-        current = sizes()
-        can_shrink = [
-            axis
-            for axis, (size, h, m) in enumerate(zip(current, halo, multiple, strict=True))
-            if size > min(2 * h + m, shape[axis])
-        ]
-        if not can_shrink:
+def _sizes(size: int, halo: int, multiple: int, *, most: int) -> list[tuple[int, int]]:
+    """Along one axis: each tile that is worth considering, and how many of it there would be.
+
+    The largest first. Of the tiles that come in the same number, only the smallest is; there
+    are no more than about twice the square root of the axis' length of those.
+    """
+    found = {1: size}
+    tile = min(2 * halo + multiple, size)
+    while tile < size:
+        parts = -(-(size - 2 * halo) // (tile - 2 * halo))
+        found.setdefault(parts, tile)
+        if parts <= 2 or tile >= most:
             break
-        parts[max(can_shrink, key=lambda axis: current[axis])] += 1
-    return sizes()
-
-
-def _tile_size(size: int, parts: int, halo: int, multiple: int) -> int:
-    if parts == 1:
-        return size
-    core = max(-(-(size - 2 * halo) // parts), multiple)
-    return min(-(-core // multiple) * multiple + 2 * halo, size)
+        # The next tile that needs fewer parts.
+        core = -(-(size - 2 * halo) // (parts - 1))
+        tile = -(-core // multiple) * multiple + 2 * halo
+    return [(tile, parts) for parts, tile in sorted(found.items())]
 
 
 def _plan_axis(size: int, tile: int, halo: int, multiple: int) -> list[tuple[slice, slice]]:

@@ -17,7 +17,6 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from micserve.backends import Provider
-from micserve.predict import DEFAULT_TILE_PIXELS
 from micserve.registry import RegistrySettings
 
 MIB = 1 << 20
@@ -92,10 +91,11 @@ class ServiceSettings(ServingSettings):
         default=8,
         description="Predictions that may wait; one more is answered 503 with Retry-After.",
     )
-    tile_pixels: PositiveInt = Field(
-        default=DEFAULT_TILE_PIXELS,
+    tile_pixels: PositiveInt | None = Field(
+        default=None,
         description="Largest number of pixels or voxels that a network sees at a time; less takes "
-        "less memory and never changes a result.",
+        "less memory and never changes a result. By default 1048576 pixels of an image, 2097152 "
+        "voxels of a stack.",
     )
     poll_s: PositiveFloat = Field(
         default=3.0, description="Seconds between two looks for newly promoted versions."

@@ -1,11 +1,13 @@
 """Tiles: every pixel once, enough around it, and the result never changes."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micserve.tiling import choose_tile, pad_frame, plan_tiles
+from micserve.tiling import HARDLY_MORE, choose_tile, pad_frame, plan_tiles
 
 
 @st.composite
@@ -69,7 +71,32 @@ def test_more_budget_never_means_more_computed_pixels():
         tiles = plan_tiles(shape, tile=tile, halo=halo, multiple=multiple)
         computed.append(len(tiles) * np.prod(tile))
     assert computed == sorted(computed, reverse=True)
-    assert computed[-1] == 2048 * 2048
+    assert computed[-1] <= HARDLY_MORE * 2048 * 2048
+
+
+def test_a_stack_that_is_thinner_than_its_halos_is_not_cut_along_z():
+    sizes = {"halo": (24, 48, 48), "multiple": (4, 8, 8)}
+    tile = choose_tile((64, 512, 512), **sizes, max_pixels=1 << 21)
+    assert tile[0] == 64
+    computed = len(plan_tiles((64, 512, 512), tile=tile, **sizes)) * np.prod(tile)
+    assert computed < 4 * 64 * 512 * 512
+
+
+@given(plans(), st.integers(1, 5000))
+def test_no_other_tile_of_the_budget_computes_much_less(plan, budget):
+    shape, sizes = plan
+    halo, multiple = sizes["halo"], sizes["multiple"]
+
+    def computed(tile):
+        return len(plan_tiles(shape, tile=tile, halo=halo, multiple=multiple)) * np.prod(tile)
+
+    chosen = choose_tile(shape, halo=halo, multiple=multiple, max_pixels=budget)
+    possible = product(*[
+        [tile for tile in range(m, n + 1, m) if tile >= min(2 * h + m, n)]
+        for n, h, m in zip(shape, halo, multiple, strict=True)
+    ])  # fmt: skip
+    within = [tile for tile in possible if np.prod(tile) <= max(budget, np.prod(chosen))]
+    assert computed(chosen) <= HARDLY_MORE * min(map(computed, within))
 
 
 @given(

@@ -70,13 +70,13 @@ PARAMETERS: Mapping[int, Mapping[str, Any]] = {
         "train_loss": "mae",
         "unet_residual": False,
     },
-    3: {"preset": "quick"},
+    3: {"preset": "quick", "unet_n_first": 8},
 }
 
 
 IMAGES = {
     2: "W2S, real noise, fields 6 to 8 of three channels",
-    3: "degraded demo stacks",
+    3: "degraded demo stacks, quick with 8 filters",
 }
 
 

@@ -92,8 +92,8 @@ EXPERIMENTS = {
         pairs=dapi,
         parameters={
             "preset": "quick",
-            "number_of_epochs": 16,
-            "number_of_steps": 40,
+            "number_of_epochs": 8,
+            "number_of_steps": 20,
             "first_filters": 12,
         },
     ),

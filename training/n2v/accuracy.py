@@ -84,10 +84,10 @@ def experiments() -> dict[str, Experiment]:
         ),
     }
     found["demo3d"] = Experiment(
-        "degraded demo stacks, quick",
+        "degraded demo stacks, quick with 8 filters",
         (),
         (),
-        parameters={"preset": "quick"},
+        parameters={"preset": "quick", "unet_n_first": 8},
         ndim=3,
     )
     for channel in (0, 1, 2):
