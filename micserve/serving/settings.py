@@ -98,7 +98,7 @@ class ServiceSettings(ServingSettings):
         "voxels of a stack.",
     )
     poll_s: PositiveFloat = Field(
-        default=3.0, description="Seconds between two looks for newly promoted versions."
+        default=10.0, description="Seconds between two looks for newly promoted versions."
     )
 
     @field_validator("models", mode="before")

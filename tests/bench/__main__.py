@@ -18,10 +18,16 @@ import onnxruntime
 from micserve.families.base import RestorationParameters
 from micserve.image import Image
 from micserve.predict import predict
-from tests.bench import care, idle, stardist
+from tests.bench import care, idle, served, stardist
 from tests.bench.over_http import http_seconds
 from tests.bench.parts import ROOT, a_model, result_of, seconds, shown
 
+OTHERS = {
+    "care": care.main,
+    "stardist": stardist.main,
+    "served": served.main,
+    "idle": idle.main,
+}
 SIDE = 2048
 REPEATS = 3
 MEMORY_SIZES = (1024, 2048, 4096, 8192)
@@ -43,14 +49,15 @@ class Ratio:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=["n2v", "care", "stardist", "idle"], default="n2v",
-        help="the family that is compared with its peer (care and stardist need make setup-tf), or "
-        "idle: what the running stack takes while nobody uses it",
+        "what", nargs="?", choices=["n2v", *OTHERS], default="n2v",
+        help="the family that is compared with its peer (care and stardist need make setup-tf); "
+        "served: the models of make accuracy through the running stack; idle: what the running "
+        "stack takes while nobody uses it",
     )  # fmt: skip
     parser.add_argument("--sizes", type=int, nargs="*", default=MEMORY_SIZES)
     asked = parser.parse_args()
     if asked.what != "n2v":
-        {"care": care.main, "stardist": stardist.main, "idle": idle.main}[asked.what]()
+        OTHERS[asked.what]()
         return 0
     say(f"{platform.machine()}, {platform.system()}, ONNX Runtime {onnxruntime.__version__}")
     with tempfile.TemporaryDirectory() as folder:

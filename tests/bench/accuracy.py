@@ -53,7 +53,7 @@ def run(name: str, images: Path, target: Path) -> bool:
         print(f"{name} is left out: run make setup-{experiment.stack}", file=sys.stderr)
         return False
     command = [python, "-m", f"training.{experiment.family}.accuracy", "--images", images]
-    command += ["--json", target, *experiment.names]
+    command += ["--json", target, "--keep", target.parent, *experiment.names]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     print(f"\n{name}", flush=True)
     return subprocess.run(command, cwd=ROOT, env=environment).returncode == 0

@@ -1,7 +1,7 @@
 """CARE beside csbdeep: the same networks and images, both sides in one run.
 
-`python -m tests.bench.care`. Timings of a machine that does other work mean little; the
-fastest of a few runs is taken for both sides.
+`make bench ARGS=care`. The fastest of a few runs is taken for both sides, and the one
+with the least processor time, which other programs disturb less.
 """
 
 import json
@@ -19,7 +19,7 @@ from micserve.families.care import CareParameters
 from micserve.image import Image
 from micserve.normalize import ScaleRange
 from micserve.predict import LoadedModel, predict
-from tests.bench.parts import ROOT, seconds
+from tests.bench.parts import BESIDE, ROOT, Cost, beside, cost
 
 PEER = ROOT / ".venvs" / "tf" / "bin" / "python"
 REPEATS = 3
@@ -46,8 +46,8 @@ SHAPES = {"YX": (1024, 1024), "ZYX": (32, 128, 128)}
 
 
 def main() -> None:
-    print("| network and image | csbdeep, s | micserve, s | ratio | goal | difference |")
-    print("|---|---|---|---|---|---|")
+    print(f"| network and image | csbdeep, {BESIDE.format(peer='csbdeep')} | goal | difference |")
+    print("|---" * 9 + "|")
     for name, case in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             print(row(name, case, Path(folder)), flush=True)
@@ -57,7 +57,7 @@ def row(name: str, case: dict, folder: Path) -> str:
     shape = SHAPES[case["axes"]]
     pixels = np.random.default_rng(0).normal(100, 20, shape).clip(0, 65535).astype(np.uint16)
     np.save(folder / "0.npy", pixels)
-    (folder / "asked.json").write_text(json.dumps([{**case, "repeats": REPEATS}]))
+    (folder / "asked.json").write_text(json.dumps([{**case, "repeats": 1 + REPEATS}]))
     subprocess.run(
         [PEER, ROOT / "tests" / "support" / "csbdeep_reference.py", folder],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -65,17 +65,14 @@ def row(name: str, case: dict, folder: Path) -> str:
         stderr=subprocess.DEVNULL,
         check=True,
     )
-    theirs = min(json.loads((folder / "done.json").read_text())[0])
+    theirs = Cost(*np.min(json.loads((folder / "done.json").read_text())[0][1:], axis=0))
     model = loaded(folder / "0.onnx", case)
     image = Image(pixels, case["axes"])
-    ours = min(seconds(lambda: predict(image, model, CareParameters()), repeats=REPEATS))
+    ours = cost(lambda: predict(image, model, CareParameters()), repeats=REPEATS)
     expected = np.load(folder / "0-mean.npy")
     result = predict(image, model, CareParameters()).image.data
     difference = np.abs(result - expected).max() / np.ptp(expected)
-    return (
-        f"| {name} | {theirs:.2f} | {ours:.2f} | {theirs / ours:.2f} | ≥ {GOAL} "
-        f"| {difference:.0e} of the range |"
-    )
+    return f"| {name} | {beside(theirs, ours)} | ≥ {GOAL} | {difference:.0e} of the range |"
 
 
 def loaded(path: Path, case: dict) -> LoadedModel:

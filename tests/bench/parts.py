@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,37 @@ def seconds(run: Callable[[], object], *, repeats: int) -> list[float]:
         run()
         found.append(time.perf_counter() - start)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The least of some runs; the processor's seconds hold still while other programs work."""
+
+    wall: float
+    cpu: float
+
+
+def cost(run: Callable[[], object], *, repeats: int) -> Cost:
+    """Seconds of the fastest run, and processor seconds of all threads of the cheapest one; after
+    one run that does not count."""
+    run()
+    walls, cpus = [], []
+    for _ in range(repeats):
+        wall, cpu = time.perf_counter(), time.process_time()
+        run()
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+    return Cost(min(walls), min(cpus))
+
+
+def beside(theirs: Cost, ours: Cost) -> str:
+    """Cells of a table: seconds of both and their ratio, then processor seconds alike."""
+    pairs = ((theirs.wall, ours.wall), (theirs.cpu, ours.cpu))
+    return " | ".join(f"{peer:.2f} | {own:.2f} | {peer / own:.2f}" for peer, own in pairs)
+
+
+BESIDE = "s | micserve, s | ratio | {peer}, CPU s | micserve, CPU s | ratio"
+"""Heads of those cells, less the peer's name in front."""
 
 
 def shown(runs: list[float]) -> str:

@@ -3,7 +3,7 @@
 `python csbdeep_reference.py FOLDER`: FOLDER/asked.json lists cases (axes, shape,
 probabilistic, depth, kernel, filters, repeats). For each number N, FOLDER/N.npy is
 the image; N.onnx becomes the same network, N-mean.npy and N-scale.npy csbdeep's
-answers, and FOLDER/done.json its seconds per prediction.
+answers, and FOLDER/done.json its seconds and processor seconds per prediction.
 """
 
 import json
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
     (folder / "done.json").write_text(json.dumps(seconds))
 
 
-def one(folder: Path, number: int, case: dict) -> list[float]:
+def one(folder: Path, number: int, case: dict) -> list[tuple[float, float]]:
     model = network(case)
     keras = model.keras_model
     ends = keras.layers[-1].input if case["probabilistic"] else [keras.output]
@@ -38,9 +38,9 @@ def one(folder: Path, number: int, case: dict) -> list[float]:
     image = np.load(folder / f"{number}.npy")
     runs = []
     for _ in range(case.get("repeats", 1)):
-        start = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         answer = predicted(model, image, case)
-        runs.append(time.perf_counter() - start)
+        runs.append((time.perf_counter() - wall, time.process_time() - cpu))
     for name, pixels in answer.items():
         np.save(folder / f"{number}-{name}.npy", pixels)
     return runs

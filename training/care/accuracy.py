@@ -23,7 +23,7 @@ from micserve.predict import LoadedModel, predict
 from micserve.qc import RestorationCase, RestorationReport, Scores, evaluate_restoration
 from training.care.trainer import CareTrainer
 from training.common.degraded import demo_stacks
-from training.common.measured import MODEL, Measured, write_measured
+from training.common.measured import MODEL, Measured, checks_of, write_measured
 from training.common.trial import trial
 
 
@@ -42,6 +42,7 @@ class Outcome:
     report: RestorationReport
     seconds: float
     """Of training."""
+    checks: Mapping[str, str]
 
 
 def w2s(images: Path) -> Pairs:
@@ -80,7 +81,9 @@ IMAGES = {
 }
 
 
-def measure(ndim: int, pairs: Pairs, scratch: Path, console: Console) -> Outcome:
+def measure(
+    ndim: int, pairs: Pairs, scratch: Path, console: Console, *, keep: Path | None = None
+) -> Outcome:
     """Train, pack, predict, compare."""
     for kind, number in (("noisy", 0), ("clean", 1)):
         folder = scratch / "data" / kind
@@ -88,9 +91,10 @@ def measure(ndim: int, pairs: Pairs, scratch: Path, console: Console) -> Outcome
         for pair in pairs.train:
             (folder / pair[number].name).symlink_to(pair[number].absolute())
     asked = {**PARAMETERS[ndim], "ndim": ndim, "data": scratch / "data"}
-    with trial(CareTrainer(ndim), asked, console=console) as found:
+    with trial(CareTrainer(ndim), asked, console=console, keep=keep) as found:
         cases = [case(found.model, noisy, clean) for noisy, clean in pairs.test]
-        return Outcome(evaluate_restoration(cases), found.seconds)
+        checks = checks_of(found.verification)
+        return Outcome(evaluate_restoration(cases), found.seconds, checks)
 
 
 def case(model: LoadedModel, noisy: Path, clean: Path) -> RestorationCase:
@@ -120,6 +124,7 @@ def measured(ndim: int, outcome: Outcome) -> Measured:
             "scale-invariant PSNR, dB": means(lambda whole: whole.scale_invariant_psnr_db),
             "SSIM": means(lambda whole: whole.ssim),
         },
+        checks=outcome.checks,
     )
 
 
@@ -146,13 +151,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--images", type=Path, required=True, help="folder with the test images")
     parser.add_argument("names", nargs="+", choices=("2d", "3d"))
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--keep", type=Path, help="folder for the models' packages")
     asked = parser.parse_args(arguments)
     results = []
     for name in asked.names:
         with tempfile.TemporaryDirectory() as folder:
             scratch = Path(folder)
             pairs = w2s(asked.images) if name == "2d" else stacks(asked.images, scratch)
-            outcome = measure(int(name[0]), pairs, scratch, Console(stderr=True))
+            keep = asked.keep and asked.keep / f"care-{name}.zip"
+            outcome = measure(int(name[0]), pairs, scratch, Console(stderr=True), keep=keep)
         results.append(measured(int(name[0]), outcome))
         sys.stdout.write(f"\nCARE {name.upper()}. {table(outcome)}\n")
         sys.stdout.flush()

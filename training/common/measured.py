@@ -3,9 +3,10 @@ table of `docs/accuracy.md` reads. Knows no family and no images."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from micserve.artifact.verification import Verification
 from micserve.files import publish_file
 
 MODEL = "model"
@@ -24,6 +25,13 @@ class Measured:
     """Of training, wall clock."""
     scores: Mapping[str, Mapping[str, float]]
     """Measure with its unit to method to mean; `MODEL` is one of the methods."""
+    checks: Mapping[str, str] = field(default_factory=dict)
+    """What the package had to pass, and what was found, in a sentence each."""
+
+
+def checks_of(verification: Verification) -> dict[str, str]:
+    """The findings about one package, as `Measured` has them."""
+    return {check.name: check.sentence for check in verification.checks}
 
 
 def write_measured(path: Path, found: Sequence[Measured]) -> None:

@@ -4,6 +4,7 @@ For measurements (`training.<family>.accuracy`) and tests: what comes out is the
 checked package, opened and ready to predict with.
 """
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from rich.console import Console
 from micserve.artifact.package import open_package
 from micserve.artifact.verify import Verification
 from micserve.backends.onnx import OnnxBackend
+from micserve.files import publish_file
 from micserve.predict import LoadedModel
 from training.common import machine
 from training.common.config import assemble
@@ -78,6 +80,7 @@ def trial(
     *,
     console: Console,
     watch: Watch | None = None,
+    keep: Path | None = None,
 ) -> Iterator[Trial]:
     """Train with these parameters (`data`, `preset`, …); the files live as long as the block.
 
@@ -85,6 +88,8 @@ def trial(
     ----------
     watch
         Called after every epoch, for example to measure what the network does by then.
+    keep
+        Where the package outlives the block; the model has this file's name, without its ending.
 
     Raises
     ------
@@ -94,7 +99,9 @@ def trial(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         asked = assemble(
-            trainer.config, trainer.presets, flags={"name": Unrecorded.id, **parameters}
+            trainer.config,
+            trainer.presets,
+            flags={"name": keep.stem if keep else Unrecorded.id, **parameters},
         )
         config = asked.config
         data = trainer.data(config)
@@ -137,6 +144,9 @@ def trial(
             halo=None,
         )
         packed = pack(trainer, learner, config, data, training, folder=folder)
+        if keep:
+            with publish_file(keep) as part:
+                shutil.copyfile(packed.path, part)
         opened = open_package(packed.path, into=folder / "opened")
         model = LoadedModel(opened.contract, OnnxBackend(opened.onnx, provider="cpu"))
         yield Trial(model, seconds, packed.report, packed.verification, tuple(history), packed.path)

@@ -33,7 +33,7 @@ from micserve.codecs import read_image, write_tiff
 from micserve.families.base import RestorationParameters
 from micserve.image import Image
 from micserve.predict import LoadedModel, predict
-from training.common.measured import MODEL, Measured, write_measured
+from training.common.measured import MODEL, Measured, checks_of, write_measured
 from training.common.trial import trial
 from training.fnet.trainer import FnetTrainer
 
@@ -106,11 +106,21 @@ EXPERIMENTS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one experiment gave."""
+
+    rows: Sequence[tuple[str, float]]
+    """Each method with its r, the network first."""
+    seconds: float
+    """Of training."""
+    checks: Mapping[str, str]
+
+
 def measure(
-    experiment: Experiment, images: Path, console: Console
-) -> tuple[list[tuple[str, float]], float]:
-    """Train, predict, compare: each method with its r, the network first; and the seconds of
-    training."""
+    experiment: Experiment, images: Path, console: Console, *, keep: Path | None = None
+) -> Outcome:
+    """Train, predict, compare."""
     learnt, judged = experiment.pairs(images)
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch)
@@ -120,10 +130,12 @@ def measure(
                 axes = "ZYX"[-pixels.ndim :]
                 write_tiff(Image(np.asarray(pixels), axes), data / folder / f"{number}.tif")
         trainer = FnetTrainer(experiment.ndim)
-        with trial(trainer, {**experiment.parameters, "data": data}, console=console) as found:
+        with trial(
+            trainer, {**experiment.parameters, "data": data}, console=console, keep=keep
+        ) as found:
             named = f"fnet, {found.seconds:.0f} s of training"
             network = (named, _mean_r(judged, _network(found.model, experiment.ndim)))
-            seconds = found.seconds
+            seconds, checks = found.seconds, checks_of(found.verification)
     flat = [planes for pair in learnt for planes in _frames(pair, experiment.ndim)]
     window = max(WINDOWS, key=lambda sigma: abs(_mean_r(flat, _contrast(sigma))))
     blur = max(WINDOWS, key=lambda sigma: abs(_mean_r(flat, _blurred(sigma))))
@@ -132,7 +144,8 @@ def measure(
         (f"the image blurred, sigma {blur:g}", _blurred(blur)),
         (f"local contrast, sigma {window:g}", _contrast(window)),
     ]
-    return [network, *((named, _mean_r(judged, method)) for named, method in plain)], seconds
+    rows = [network, *((named, _mean_r(judged, method)) for named, method in plain)]
+    return Outcome(rows, seconds, checks)
 
 
 def pearson(found: Float, truth: Float) -> float:
@@ -173,11 +186,17 @@ def _mean_r(pairs: Sequence[Pair], method: Predicted) -> float:
     return float(np.mean([pearson(method(image), stain) for image, stain in pairs]))
 
 
-def measured(experiment: Experiment, rows: Sequence[tuple[str, float]], seconds: float) -> Measured:
+def measured(experiment: Experiment, outcome: Outcome) -> Measured:
     """The network beside what needs no training."""
-    names = (MODEL, *(method for method, _ in rows[1:]))
-    found = {name: r for name, (_, r) in zip(names, rows, strict=True)}
-    return Measured(f"fnet {experiment.ndim}D", experiment.title, seconds, {"Pearson's r": found})
+    names = (MODEL, *(method for method, _ in outcome.rows[1:]))
+    found = {name: r for name, (_, r) in zip(names, outcome.rows, strict=True)}
+    return Measured(
+        model=f"fnet {experiment.ndim}D",
+        images=experiment.title,
+        seconds=outcome.seconds,
+        scores={"Pearson's r": found},
+        checks=outcome.checks,
+    )
 
 
 HEADER = "| images | method | Pearson's r |\n|---|---|---|"
@@ -188,15 +207,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--images", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--keep", type=Path, help="folder for the models' packages")
     asked = parser.parse_args(arguments)
     console = Console(stderr=True)
     results = []
     print(HEADER)
     for name in asked.names or EXPERIMENTS:
         experiment = EXPERIMENTS[name]
-        rows, seconds = measure(experiment, asked.images, console)
-        results.append(measured(experiment, rows, seconds))
-        for method, r in rows:
+        keep = asked.keep and asked.keep / f"fnet-{name}.zip"
+        outcome = measure(experiment, asked.images, console, keep=keep)
+        results.append(measured(experiment, outcome))
+        for method, r in outcome.rows:
             print(f"| {experiment.title} | {method} | {r:.3f} |", flush=True)
     if asked.json:
         write_measured(asked.json, results)

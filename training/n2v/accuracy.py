@@ -22,7 +22,7 @@ from micserve.codecs import read_image
 from micserve.predict import LoadedModel, predict
 from micserve.qc import RestorationCase, RestorationReport, evaluate_restoration
 from training.common.degraded import demo_stacks
-from training.common.measured import MODEL, Measured, write_measured
+from training.common.measured import MODEL, Measured, checks_of, write_measured
 from training.common.trial import trial
 from training.n2v.trainer import Noise2VoidTrainer
 
@@ -53,6 +53,7 @@ class Outcome:
     report: RestorationReport
     seconds: float
     """Of training: building the network and all epochs."""
+    checks: Mapping[str, str]
 
 
 MEASURES = {
@@ -107,7 +108,9 @@ def experiments() -> dict[str, Experiment]:
     return found
 
 
-def measure(experiment: Experiment, images: Path, console: Console) -> Outcome:
+def measure(
+    experiment: Experiment, images: Path, console: Console, *, keep: Path | None = None
+) -> Outcome:
     """Train, pack, predict, compare."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -117,9 +120,10 @@ def measure(experiment: Experiment, images: Path, console: Console) -> Outcome:
         for path in train:
             (data / path.name).symlink_to(path.absolute())
         asked = {**experiment.parameters, "ndim": experiment.ndim, "data": data}
-        with trial(Noise2VoidTrainer(experiment.ndim), asked, console=console) as found:
+        with trial(Noise2VoidTrainer(experiment.ndim), asked, console=console, keep=keep) as found:
             cases = [_case(found.model, noisy, truth) for noisy, truth in test]
-            return Outcome(evaluate_restoration(cases), found.seconds)
+            checks = checks_of(found.verification)
+            return Outcome(evaluate_restoration(cases), found.seconds, checks)
 
 
 def _files(
@@ -145,6 +149,7 @@ def numbers(outcome: Outcome) -> dict[str, Any]:
     """Per image and method, SNR and scale-invariant PSNR in dB."""
     return {
         "seconds": round(outcome.seconds, 1),
+        "checks": outcome.checks,
         "gaussian": next(m.label for m in outcome.report.methods if m.key == "gaussian"),
         "images": {
             image.name: {
@@ -175,6 +180,7 @@ def measured(experiment: Experiment, found: Mapping[str, Any], keys: Sequence[st
             }
             for key in keys
         },
+        checks=found["checks"],
     )
 
 
@@ -194,6 +200,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.n2v.accuracy", description=__doc__)
     parser.add_argument("--images", type=Path, required=True, help="folder with mri_spots and w2s")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--keep", type=Path, help="folder for the models' packages")
     parser.add_argument(
         "names", nargs="+", choices=known, metavar="EXPERIMENT", help=", ".join(known)
     )
@@ -201,7 +208,8 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(stderr=True)
     results: list[Measured] = []
     for name in asked.names:
-        found = numbers(measure(known[name], asked.images, console))
+        keep = asked.keep and asked.keep / f"n2v-{name}.zip"
+        found = numbers(measure(known[name], asked.images, console, keep=keep))
         keys = MEASURES.get(name, ("scale_invariant_psnr_db",))
         results.append(measured(known[name], found, keys))
         for key in keys:

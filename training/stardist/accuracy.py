@@ -14,7 +14,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from stardist.matching import matching_dataset
 
 from micserve.codecs import read_image
 from micserve.predict import LoadedModel, predict
-from training.common.measured import MODEL, Measured, write_measured
+from training.common.measured import MODEL, Measured, checks_of, write_measured
 from training.common.trial import trial
 from training.stardist.trainer import StarDistTrainer
 
@@ -66,6 +66,7 @@ class Outcome:
     images: int
     objects: int
     sentence: str
+    checks: Mapping[str, str] = field(default_factory=dict)
 
 
 EXPERIMENTS: Mapping[str, Experiment] = {
@@ -103,7 +104,9 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 }
 
 
-def measure(experiment: Experiment, images: Path, console: Console) -> Outcome:
+def measure(
+    experiment: Experiment, images: Path, console: Console, *, keep: Path | None = None
+) -> Outcome:
     """Train, pack, predict, compare."""
     folder = images / experiment.folder
     names = sorted(path.name for path in (folder / "images").glob("*.tif"))
@@ -115,9 +118,10 @@ def measure(experiment: Experiment, images: Path, console: Console) -> Outcome:
             for name in set(names) - held:
                 (data / kind / name).symlink_to((folder / kind / name).absolute())
         asked = {**experiment.parameters, "ndim": experiment.ndim, "data": data}
-        with trial(StarDistTrainer(experiment.ndim), asked, console=console) as trained:
+        with trial(StarDistTrainer(experiment.ndim), asked, console=console, keep=keep) as trained:
             pairs = [(folder / "images" / n, folder / "masks" / n) for n in sorted(held)]
-            return judge(trained.model, pairs, seconds=trained.seconds)
+            found = judge(trained.model, pairs, seconds=trained.seconds)
+            return replace(found, checks=checks_of(trained.verification))
 
 
 def judge(model: LoadedModel, pairs: Sequence[tuple[Path, Path]], *, seconds: float) -> Outcome:
@@ -191,6 +195,7 @@ def measured(experiment: Experiment, outcome: Outcome) -> Measured:
             }
             for place, overlap in enumerate(OVERLAPS)
         },
+        checks=outcome.checks,
     )
 
 
@@ -213,6 +218,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--epochs", type=int, help="train for longer than the tables say")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--keep", type=Path, help="folder for the models' packages")
     asked = parser.parse_args(arguments)
     console = Console(stderr=True)
     results = []
@@ -221,7 +227,8 @@ def main(arguments: Sequence[str]) -> int:
         if asked.epochs:
             longer = {**experiment.parameters, "number_of_epochs": asked.epochs}
             experiment = replace(experiment, parameters=longer)
-        outcome = measure(experiment, asked.images, console)
+        keep = asked.keep and asked.keep / f"stardist-{name}.zip"
+        outcome = measure(experiment, asked.images, console, keep=keep)
         results.append(measured(experiment, outcome))
         sys.stdout.write(
             f"\n{experiment.title}: {outcome.images} images with {outcome.objects} objects held "

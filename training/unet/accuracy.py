@@ -26,7 +26,7 @@ from skimage.measure import label
 from micserve.codecs import read_image
 from micserve.families.unet import UNetParameters
 from micserve.predict import LoadedModel, predict
-from training.common.measured import MODEL, Measured, write_measured
+from training.common.measured import MODEL, Measured, checks_of, write_measured
 from training.common.trial import trial
 from training.unet.trainer import UNetTrainer
 
@@ -54,6 +54,17 @@ class Experiment:
     parameters: Mapping[str, Any]
     rand: bool = False
     """Whether the objects are regions between thin membranes, for which Rand's score was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one experiment gave."""
+
+    rows: Sequence[Scored]
+    """Each method with its scores, the network first."""
+    seconds: float
+    """Of training."""
+    checks: Mapping[str, str]
 
 
 EXPERIMENTS = {
@@ -91,9 +102,10 @@ EXPERIMENTS = {
 }
 
 
-def measure(experiment: Experiment, images: Path, console: Console) -> tuple[list[Scored], float]:
-    """Train, predict, compare: each method with its scores, the network first; and the seconds of
-    training."""
+def measure(
+    experiment: Experiment, images: Path, console: Console, *, keep: Path | None = None
+) -> Outcome:
+    """Train, predict, compare."""
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch)
         for folder, source in (("images", experiment.images), ("masks", experiment.masks)):
@@ -101,15 +113,18 @@ def measure(experiment: Experiment, images: Path, console: Console) -> tuple[lis
             for name in experiment.train:
                 (data / folder / name).symlink_to((images / source / name).absolute())
         trainer = UNetTrainer(experiment.ndim)
-        with trial(trainer, {**experiment.parameters, "data": data}, console=console) as found:
+        with trial(
+            trainer, {**experiment.parameters, "data": data}, console=console, keep=keep
+        ) as found:
             threshold = found.model.contract.parameters["threshold"]
             network = f"U-Net, {found.seconds:.0f} s of training, threshold {threshold:g}"
             rows = [(network, _scores(experiment, images, _network(found.model)))]
-            seconds = found.seconds
+            seconds, checks = found.seconds, checks_of(found.verification)
     sigma, dark = _best_otsu(experiment, images)
     side = "dark" if dark else "bright"
     named = f"Otsu, {side} side, Gaussian sigma {sigma:g}"
-    return [*rows, (named, _scores(experiment, images, _otsu(sigma, dark)))], seconds
+    plain = (named, _scores(experiment, images, _otsu(sigma, dark)))
+    return Outcome((*rows, plain), seconds, checks)
 
 
 def intersection_over_union(found: Mask, truth: Mask) -> float:
@@ -190,17 +205,19 @@ def _row(experiment: Experiment, method: str, scores: Mapping[str, float]) -> st
     return f"| {experiment.title} | {method} | {' | '.join(means)} |"
 
 
-def measured(experiment: Experiment, rows: Sequence[Scored], seconds: float) -> Measured:
+def measured(experiment: Experiment, outcome: Outcome) -> Measured:
     """The network beside the plain threshold."""
+    rows = outcome.rows
     names = (MODEL, *(method for method, _ in rows[1:]))
     return Measured(
         model=f"U-Net {experiment.ndim}D",
         images=experiment.title,
-        seconds=seconds,
+        seconds=outcome.seconds,
         scores={
             title: {name: scores[title] for name, (_, scores) in zip(names, rows, strict=True)}
             for title in rows[0][1]
         },
+        checks=outcome.checks,
     )
 
 
@@ -216,15 +233,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--images", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--keep", type=Path, help="folder for the models' packages")
     asked = parser.parse_args(arguments)
     console = Console(stderr=True)
     results = []
     print(HEADER)
     for name in asked.names or EXPERIMENTS:
         experiment = EXPERIMENTS[name]
-        rows, seconds = measure(experiment, asked.images, console)
-        results.append(measured(experiment, rows, seconds))
-        print("\n".join(_row(experiment, *row) for row in rows), flush=True)
+        keep = asked.keep and asked.keep / f"unet-{name}.zip"
+        outcome = measure(experiment, asked.images, console, keep=keep)
+        results.append(measured(experiment, outcome))
+        print("\n".join(_row(experiment, *row) for row in outcome.rows), flush=True)
     if asked.json:
         write_measured(asked.json, results)
     return 0
