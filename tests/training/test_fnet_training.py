@@ -58,3 +58,11 @@ def test_a_stain_is_predicted_in_its_own_grey_values(ndim, shape, tmp_path, regi
     # A few steps do not learn a stain, but the scale is the network's from the start.
     assert abs(answer.mean() - stain.mean()) < STAIN_MEAN / 3
     assert np.corrcoef(answer.ravel(), stain.ravel())[0, 1] > 0.2
+    assert 'alt="Augmented patches"' in (package.folder / "training_report.html").read_text()
+    if ndim == 2:
+        further = {**TINY, "number_of_epochs": 1, "from_model": str(version.ref)}
+        status, output = trainer.run(data=tmp_path / "data", name=trainer.name, **further)
+        assert status == 0, output
+        again = registry.resolve(ModelRef.parse(f"{trainer.name}@candidate"))
+        training = open_package(registry.fetch(again)).contract.training
+        assert (again.version, training["requested"]["from_model"]) == (2, str(version.ref))

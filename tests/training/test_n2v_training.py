@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import pytest
+import tifffile
 
 from micserve.artifact.package import open_package
 from micserve.errors import ModelNotFoundError
@@ -45,8 +47,6 @@ def python() -> Path:
 
 @pytest.fixture(scope="session")
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import tifffile
-
     folder = tmp_path_factory.mktemp("noisy")
     recipe = SpotsRecipe(
         width=128, height=128, bits=8, small_count=5, large_count=3, large_diameter=16
@@ -159,6 +159,35 @@ def test_a_training_publishes_a_verified_version_with_its_provenance(trainer, re
     assert run.progress.fraction == 1
     assert {"loss", "val_loss", "learning_rate"} <= set(run.metrics)
     assert run.params["patch_size"] == run.params["requested.patch_size"] == "32"
+
+
+def test_a_3d_network_is_verified_shows_its_augmentation_and_is_trained_on(
+    trainer, registry, tmp_path
+):
+    stacks = tmp_path / "stacks"
+    stacks.mkdir()
+    for number in range(2):
+        grey = np.random.default_rng(number).normal(100, 20, (8, 40, 48)).clip(0)
+        tifffile.imwrite(
+            stacks / f"{number}.tif", grey.astype(np.uint16), imagej=True, metadata={"axes": "ZYX"}
+        )
+    tiny = {"ndim": 3, "patch_height": 8, "number_of_epochs": 1, "use_data_augmentation": True}
+    status, output = trainer.run(*trainer.new(stacks, tiny))
+    assert status == 0, output
+    first = registry.resolve(ModelRef.parse(f"{trainer.name}@candidate"))
+    assert (first.family, first.ndim) == ("n2v", 3)
+    assert first.verification.passed
+    assert {"framework agreement", "tiled equals whole", "bioimage.io test"} <= {
+        check.name for check in first.verification.checks
+    }
+    package = open_package(registry.fetch(first))
+    assert 'alt="Augmented patches"' in (package.folder / "training_report.html").read_text()
+
+    status, output = trainer.run(*trainer.new(stacks, {**tiny, "from_model": first.ref}))
+    assert status == 0, output
+    second = registry.resolve(ModelRef.parse(f"{trainer.name}@candidate"))
+    training = open_package(registry.fetch(second)).contract.training
+    assert (second.version, training["requested"]["from_model"]) == (2, str(first.ref))
 
 
 def test_ctrl_c_publishes_nothing_and_a_resumed_run_completes(trainer, registry, noisy):
