@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.support.registry_server"]
+pytest_plugins = ["tests.support.registry_server", "tests.support.slurm"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

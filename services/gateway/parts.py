@@ -77,7 +77,11 @@ def open_parts(
         accounts=accounts,
         library=Library(datasets, Roots(settings.roots)),
         checker=Checker(scratch, parcels),
-        jobs=JobDesk(registry, Spool(settings.jobs_folder), open_executors(settings)),
+        jobs=JobDesk(
+            registry,
+            Spool(settings.jobs_folder, trainings=settings.home.absolute() / "training"),
+            open_executors(settings),
+        ),
     )
 
 

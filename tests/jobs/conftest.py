@@ -1,5 +1,6 @@
 """One gateway with accounts, roots and jobs for all tests of this folder."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,13 +11,15 @@ from uuid import uuid4
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from micserve.codecs import image_to_bytes, write_tiff
 from micserve.image import Image
 from micserve.registry import Registry, RegistrySettings, open_registry
+from tests.support.published import publish_denoiser
 from tests.support.registry_server import RegistryServer
-from tests.support.stack import ROOT, Program, gateway
+from tests.support.stack import ROOT, Program, gateway, n2v_service
 
 PEOPLE = {"ada": "user", "ben": "user", "max": "maintainer", "root": "admin"}
 
@@ -30,6 +33,8 @@ class Site:
     server: RegistryServer
     registry: Registry
     gateway: Program
+    service: Program
+    """Of Noise2Void; started by who needs it (`served`)."""
     tokens: dict[str, str]
 
     def as_(self, name: str) -> httpx.Client:
@@ -65,10 +70,11 @@ def site(
     (roots / "away").symlink_to("/etc")
     (roots / "linked").mkdir()
     (roots / "linked" / "passwd.tif").symlink_to("/etc/passwd")
+    service = n2v_service(home, registry_server.url)
     door = gateway(
         home,
         registry_server.url,
-        n2v="http://127.0.0.1:9",
+        n2v=service.url,
         MICSERVE_ACCOUNTS="on",
         MICSERVE_DATA_ROOTS=f"shared={roots}",
         MICSERVE_PERSON_DATA_MIB="8",
@@ -79,8 +85,26 @@ def site(
     registry = open_registry(
         registry_server.url, settings=RegistrySettings(cache=home / "other-cache")
     )
-    yield Site(home, roots, registry_server, registry, door, tokens)
+    yield Site(home, roots, registry_server, registry, door, service, tokens)
     door.stop()
+    end_jobs_below(home)
+
+
+def end_jobs_below(home: Path) -> None:
+    """What a failed test left running: jobs outlive their gateway on purpose."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("MICSERVE_JOB_FOLDER", "").startswith(str(home)):
+                process.kill()
+
+
+@pytest.fixture(scope="session")
+def served(site: Site) -> Iterator[str]:
+    """The reference of a model that an inference service predicts with."""
+    version = publish_denoiser(site.registry, site.home, f"spots-{uuid4().hex[:8]}", seed=1)
+    site.service.start()
+    yield str(version.ref)
+    site.service.stop()
 
 
 @pytest.fixture
@@ -118,3 +142,16 @@ def new_data(client: httpx.Client, name: str = "test") -> str:
     answer = client.post("/v1/data", json={"name": f"{name} {uuid4().hex[:6]}"})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system with 2 MiB of room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=False)

@@ -210,19 +210,6 @@ def test_a_check_says_all_that_is_wrong_with_pairs(site: Site, ada: httpx.Client
     assert str(site.roots) not in json.dumps(said)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system with 2 MiB of room."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=False)
-
-
 def test_a_full_disk_is_said_in_words_and_keeps_nothing_by_halves(
     small_disk: Path, registry_server: RegistryServer, tmp_path: Path
 ) -> None:

@@ -3,16 +3,23 @@
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
-import psutil
 import pytest
 
 from tests.jobs.conftest import Site, new_data, noisy_bytes
+from tests.jobs.following import (
+    WITHIN_S,
+    ended,
+    has_ended,
+    ordered,
+    processes_of,
+    seen,
+    trains,
+)
 from tests.support.trainers import python_of
 
 TINY = {
@@ -25,7 +32,6 @@ TINY = {
 }
 LONG = {**TINY, "number_of_epochs": 5000}
 NOISY = "root:shared/spots/noisy"
-WITHIN_S = 240
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,57 +52,6 @@ def training(name: str, parameters: dict[str, object], source: str = NOISY) -> d
 
 def a_name() -> str:
     return f"n2v-{uuid4().hex[:8]}"
-
-
-def ordered(client: httpx.Client, order: dict[str, object]) -> str:
-    answer = client.post("/v1/jobs", json=order)
-    assert answer.status_code == 202, answer.text
-    assert answer.headers["location"] == f"/v1/jobs/{answer.json()['id']}"
-    return str(answer.json()["id"])
-
-
-def seen(
-    client: httpx.Client, job: str, wanted: Callable[[dict[str, object]], bool]
-) -> dict[str, object]:
-    """The job once it is as wanted."""
-    deadline = time.monotonic() + WITHIN_S
-    while time.monotonic() < deadline:
-        found = client.get(f"/v1/jobs/{job}").json()
-        if wanted(found):
-            return found
-        assert found["state"] not in ("failed", "cancelled"), found
-        time.sleep(0.3)
-    raise AssertionError(f"not within {WITHIN_S} s: {found}")
-
-
-def has_ended(job: dict[str, object]) -> bool:
-    return job["state"] in ("finished", "failed", "cancelled")
-
-
-def ended(client: httpx.Client, job: str) -> dict[str, object]:
-    deadline = time.monotonic() + WITHIN_S
-    while time.monotonic() < deadline:
-        found = client.get(f"/v1/jobs/{job}").json()
-        if has_ended(found):
-            return found
-        time.sleep(0.3)
-    raise AssertionError(f"not ended within {WITHIN_S} s: {found}")
-
-
-def trains(job: dict[str, object]) -> bool:
-    return bool(job["metrics"])
-
-
-def processes_of(site: Site, job: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            mark = process.environ().get("MICSERVE_JOB_FOLDER", "")
-        except (psutil.Error, OSError):
-            continue
-        if mark == str(site.home / "jobs" / job):
-            found.append(process)
-    return found
 
 
 def test_two_people_train_one_name_and_both_versions_are_kept(

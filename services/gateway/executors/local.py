@@ -127,7 +127,8 @@ class LocalExecutor:
             return "succeeded" if status == 0 else "failed"
         if not waiting.began:
             return "waiting"
-        return "running" if _alive(waiting) is not None or _just_began(waiting) else "lost"
+        lives = _alive(waiting) is not None or _just_began(waiting) or any(_marked(waiting))
+        return "running" if lives else "lost"
 
     def cancel(self, task: Task, handle: str) -> None:
         """Ask, then end, with everything that it started."""
@@ -290,14 +291,21 @@ def _gpu_of(waiting: Waiting) -> int | None:
     return int(number) if number.isdigit() else None
 
 
-def _signal_all(waiting: Waiting, number: signal.Signals) -> None:
-    """To every process that carries the job's mark: a program may leave its group, not its mark."""
+def _marked(waiting: Waiting) -> Iterator[psutil.Process]:
+    """Every process of a job: a program may leave its group and its shell, not its mark."""
     for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == str(waiting.folder):
-                process.send_signal(number)
-        except (psutil.Error, OSError):
-            continue
+        with contextlib.suppress(psutil.Error, OSError):
+            if (
+                process.environ().get(MARK) == str(waiting.folder)
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
+                yield process
+
+
+def _signal_all(waiting: Waiting, number: signal.Signals) -> None:
+    for process in _marked(waiting):
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(number)
 
 
 def remove(folder: Path) -> None:

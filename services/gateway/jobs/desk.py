@@ -23,7 +23,7 @@ from micserve.registry.jobs import (
 )
 from services.gateway.callers import Caller
 from services.gateway.executors.base import Executor, Task, TaskState, exit_status
-from services.gateway.jobs.ends import STOPPED, in_words
+from services.gateway.jobs.ends import DISK_IS_FULL, STOPPED, has_no_room, in_words
 from services.gateway.jobs.spool import Spec, Spool
 
 log = logging.getLogger(__name__)
@@ -95,14 +95,14 @@ class JobDesk:
         with self._ordering:
             self._refuse_too_many(caller)
             identity = self.records.create(order, tags or {})
-        try:
-            self.spool.begin(identity, program(identity), arrived)
-            self._submit(self.records.read(identity))
-        except MicserveError as error:
-            self.records.note_end(identity, "failed", error=str(error))
-            self.records.delete(identity)
-            self.spool.remove(identity)
-            raise
+            try:
+                self.spool.begin(identity, program(identity), arrived)
+                self._submit(self.records.read(identity))
+            except MicserveError as error:
+                self.records.note_end(identity, "failed", error=str(error))
+                self.records.delete(identity)
+                self.spool.remove(identity)
+                raise
         self._soon.set()
         return self.records.read(identity)
 
@@ -215,17 +215,22 @@ class JobDesk:
             if record.state in ENDED:
                 return
             task = self.spool.task(record)
-            if task is None:
-                with self._ordering:
-                    pass  # An order that is being taken right now is whole after this.
-                task = self.spool.task(record)
-            if task is None:
-                sentence = "The server ended before the order was complete. Order it again."
-                self.records.note_end(record.id, "failed", error=sentence)
-            elif record.handle is None:
-                self._submit(record)
+            if task is None or record.handle is None:
+                self._take_up(record.id)
             else:
                 self._settle(record, task, record.handle)
+
+    def _take_up(self, identity: str) -> None:
+        """An order that a gateway was killed over; one that is being taken now is waited for."""
+        with self._ordering:
+            record = self.records.read(identity)
+            if record.state in ENDED or record.handle is not None:
+                return
+            if self.spool.task(record) is not None:
+                self._submit(record)
+                return
+            sentence = "The server ended before the order was complete. Order it again."
+            self.records.note_end(identity, "failed", error=sentence)
 
     def _settle(self, record: JobRecord, task: Task, handle: str) -> None:
         state = self._truth(record, self._executor(record).state(task, handle))
@@ -270,10 +275,15 @@ class JobDesk:
         if status == STOPPED:
             self.records.note_end(record.id, "cancelled", error="It was stopped on its machine.")
             return
-        self.records.note_end(record.id, "failed", error=in_words(lines, status))
+        full = has_no_room(task.folder)
+        error = DISK_IS_FULL if full else in_words(lines, status)
+        self.records.note_end(record.id, "failed", error=error)
 
     def _again(self, record: JobRecord) -> None:
         """Its machine went down: every program goes on where it was."""
+        if has_no_room(self.spool.folder):
+            self.records.note_end(record.id, "failed", error=DISK_IS_FULL)
+            return
         if record.attempt >= MOST_ATTEMPTS:
             sentence = (
                 f"The program disappeared {MOST_ATTEMPTS} times without ending. Tell the "

@@ -4,26 +4,24 @@
 
 One image that cannot be predicted does not end the others: it is named, with the service's
 sentence, in `failures.tsv`. Started again, it leaves out what is done. A process of its own, so
-that it outlives the gateway; it decodes no pixels and imports no web framework.
+that it outlives the gateway; it imports no web framework.
 """
 
 import json
-import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import httpx
 
-from micserve.errors import MicserveError
+from micserve.errors import InputError, MicserveError
 from micserve.files import publish_file, said_when_full
 from micserve.registry import Run, open_registry
+from services.gateway.jobs.pictures import Picture, pictures_in
 
-SUFFIXES = (".tif", ".tiff", ".png")
 ENDINGS = {"image": ".tif", "labels": ".tif", "rois": ".zip", "table": ".csv", "bundle": ".zip"}
 FAILURES, MADE = "failures.tsv", "predictions.tsv"
 PATIENCE_S = 900.0
@@ -73,14 +71,13 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 def predict_all(told: dict[str, Any], results: Path, run: Run) -> tuple[str, bool]:
     """A sentence about the whole, and whether anything was predicted."""
     source = Path(told["source"])
-    images = sorted(images_in(source))
+    images = pictures_in(source)
     if not images:
-        return "There are no TIFF or PNG images in this folder or below it.", False
-    base = source if source.is_dir() else source.parent
+        return "There are no TIFF, PNG or OME-Zarr images in this folder or below it.", False
     failed: list[str] = []
     began, fresh = time.monotonic(), 0
     for number, image in enumerate(images):
-        name = image.relative_to(base)
+        name = image.name
         target = results / name.parent / (name.name + ENDINGS[told["output"]])
         if name.suffix.lower() in (".tif", ".tiff") and ENDINGS[told["output"]] == ".tif":
             target = results / name
@@ -96,7 +93,9 @@ def predict_all(told: dict[str, Any], results: Path, run: Run) -> tuple[str, boo
     return _conclusion(failed, images, results, run)
 
 
-def _conclusion(failed: list[str], images: list[Path], results: Path, run: Run) -> tuple[str, bool]:
+def _conclusion(
+    failed: list[str], images: list[Picture], results: Path, run: Run
+) -> tuple[str, bool]:
     with said_when_full("The list of failures"):
         if failed:
             with publish_file(results / FAILURES) as part:
@@ -117,20 +116,7 @@ def _conclusion(failed: list[str], images: list[Path], results: Path, run: Run) 
     return f"{len(images)} images are predicted.", True
 
 
-def images_in(source: Path) -> Iterator[Path]:
-    """A file itself; of a folder all images at any depth, links and hidden ones left out."""
-    if source.is_file():
-        yield source
-        return
-    for parent, folders, files in os.walk(source, followlinks=False):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            path = Path(parent, name)
-            if name.lower().endswith(SUFFIXES) and name[0] != "." and not path.is_symlink():
-                yield path
-
-
-def predict_one(told: dict[str, Any], image: Path, target: Path, results: Path) -> str:
+def predict_one(told: dict[str, Any], image: Picture, target: Path, results: Path) -> str:
     """What went wrong, in words; empty when the result is there."""
     deadline = time.monotonic() + PATIENCE_S
     attempt = 0
@@ -139,6 +125,8 @@ def predict_one(told: dict[str, Any], image: Path, target: Path, results: Path) 
         attempt += 1
         try:
             said, wait = _ask(service, told, image, target, results)
+        except InputError as error:
+            return str(error)
         except httpx.TransportError:
             said, wait = f"The {told['family']} service at {service} does not answer.", PAUSE_S
         if not wait or time.monotonic() + wait > deadline:
@@ -147,19 +135,17 @@ def predict_one(told: dict[str, Any], image: Path, target: Path, results: Path) 
 
 
 def _ask(
-    service: str, told: dict[str, Any], image: Path, target: Path, results: Path
+    service: str, told: dict[str, Any], image: Picture, target: Path, results: Path
 ) -> tuple[str, float]:
     """What went wrong, and after how many seconds it may be tried again; 0 for never."""
     query = {**told["parameters"], "version": str(told["version"]), "output": told["output"]}
-    size = image.stat().st_size
-    headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
     address = f"{service}/v1/models/{told['name']}/predict"
     with (
-        image.open("rb") as file,
+        image.open() as (pieces, size),
         httpx.Client(timeout=httpx.Timeout(None, connect=5.0), trust_env=False) as client,
         client.stream(
-            "POST", address, params=query, content=iter(lambda: file.read(PIECE), b""),
-            headers=headers,
+            "POST", address, params=query, content=pieces,
+            headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
         ) as answer,
     ):  # fmt: skip
         if answer.is_error:
@@ -174,10 +160,10 @@ def _ask(
     return "", 0.0
 
 
-def _note(image: Path, target: Path, results: Path, answer: httpx.Response) -> None:
+def _note(image: Picture, target: Path, results: Path, answer: httpx.Response) -> None:
     """One line per result: what a person looks at before they trust a thousand of them."""
     row = (
-        image.name,
+        image.name.as_posix(),
         target.relative_to(results).as_posix(),
         answer.headers.get("x-micserve-trust", ""),
         answer.headers.get("x-micserve-warnings", ""),

@@ -8,6 +8,7 @@ from fastapi import Body, FastAPI, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from micserve.errors import NotFoundError
+from micserve.files import said_when_full
 from micserve.registry import ModelRef
 from micserve.registry.jobs import ENDED, JobRecord
 from micserve.serving.answers import disposition
@@ -84,12 +85,13 @@ def _add_orders(app: FastAPI) -> None:
         folder = await asyncio.to_thread(here.jobs.spool.arriving)
         try:
             limits = UploadLimits(here.limits.max_bytes, 0, here.limits.patience_s)
-            upload = await receive_image(request, folder, limits)
-            image = folder / "image.tif"
-            if isinstance(upload.source, bytes):
-                await asyncio.to_thread(image.write_bytes, upload.source)
-            else:
-                upload.source.rename(image)
+            with said_when_full("The image"):
+                upload = await receive_image(request, folder, limits)
+                image = folder / "image.tif"
+                if isinstance(upload.source, bytes):
+                    await asyncio.to_thread(image.write_bytes, upload.source)
+                else:
+                    upload.source.rename(image)
             kept, program = prediction(
                 here,
                 caller,

@@ -44,12 +44,18 @@ class Result:
 
 
 class Spool:
-    """All jobs' folders."""
+    """All jobs' folders.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    trainings
+        Where trainers keep their checkpoints; those of a deleted job go with it.
+    """
+
+    def __init__(self, folder: Path, *, trainings: Path) -> None:
         with said_when_full("The folder of jobs"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.folder = folder
+        self.folder, self._trainings = folder, trainings
         for left in (*folder.glob(".deleted-*"), *folder.glob(".arriving-*")):
             shutil.rmtree(left, ignore_errors=True)
 
@@ -114,6 +120,7 @@ class Spool:
 
     def remove(self, identity: str) -> None:
         folder = self.of(identity)
+        shutil.rmtree(self._trainings / identity, ignore_errors=True)
         if folder.is_dir():
             gone = self.folder / f".deleted-{identity}-{secrets.token_hex(4)}"
             folder.rename(gone)
