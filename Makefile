@@ -26,7 +26,7 @@ export BENTOML_DO_NOT_TRACK := true
 
 SERVE := .venvs/serve
 
-.PHONY: help demo up down status test test-quick lint bench accuracy reproduce-spots screenshots clean setup images locks \
+.PHONY: help demo up down status test test-quick test-cluster lint bench accuracy reproduce-spots screenshots clean setup images locks \
     $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
 
 help:
@@ -99,6 +99,10 @@ lint: $(SERVE)/.ready
 images:
 	@$(PYTHON) containers/build.py $(IMAGES) $(if $(DEVICE),--device $(DEVICE)) \
 	    $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+
+# Our images on a real Kubernetes of one node; says what is missing where it cannot run.
+test-cluster: $(SERVE)/.ready
+	@bash tests/cluster/run.sh
 
 locks: .venvs/locks/.ready
 	@.venvs/locks/bin/python containers/lock.py

@@ -2,7 +2,8 @@
 # A real Kubernetes control plane on loopback: etcd, API server, controller manager, scheduler, with
 # certificates and RBAC. No node: pods stay pending.
 #
-#   control_plane.sh up FOLDER PORT [ADVERTISED_ADDRESS]     writes FOLDER/admin.kubeconfig
+#   control_plane.sh up FOLDER PORT [ADDRESS]     writes FOLDER/admin.kubeconfig; with an ADDRESS of
+#                                                 this machine, pods reach the API server there
 #   control_plane.sh down FOLDER
 #
 # MICSERVE_TEST_KUBERNETES names the folder with kube-apiserver, kube-controller-manager and
@@ -21,7 +22,9 @@ down() {
 }
 if [ "$what" = down ]; then down; exit 0; fi
 
-port=$3 address=${4:-127.0.0.1} etcd=$(($3 + 1)) peer=$(($3 + 2))
+port=$3 address=${4:-127.0.0.1} bind=127.0.0.1 endpoints=none
+[ -z "${4:-}" ] || { bind=0.0.0.0; endpoints=lease; }
+etcd=$(($3 + 1)) peer=$(($3 + 2))
 mkdir -p "$folder/pki"
 cd "$folder/pki"
 openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=test -days 3 2> /dev/null
@@ -61,8 +64,8 @@ run etcd --data-dir "$folder/etcd" --unsafe-no-fsync \
     --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
     --initial-cluster "default=http://127.0.0.1:$peer"
 run "$bin/kube-apiserver" --etcd-servers="http://127.0.0.1:$etcd" \
-    --bind-address=127.0.0.1 --secure-port="$port" --insecure-port=0 \
-    --advertise-address="$address" --endpoint-reconciler-type=none \
+    --bind-address="$bind" --secure-port="$port" --insecure-port=0 \
+    --advertise-address="$address" --endpoint-reconciler-type="$endpoints" \
     --tls-cert-file=pki/apiserver.crt --tls-private-key-file=pki/apiserver.key --client-ca-file=pki/ca.crt \
     --kubelet-client-certificate=pki/admin.crt --kubelet-client-key=pki/admin.key \
     --service-account-key-file=pki/sa.pub --service-account-signing-key-file=pki/sa.key \

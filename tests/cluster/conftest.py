@@ -1,0 +1,171 @@
+"""The dev overlay with our own images on a real Kubernetes of one node, by `make test-cluster`.
+
+Skipped everywhere else. Of the five families n2v alone runs here, so that it fits a small
+machine: the other four are the same manifest and the same program.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from micserve.client import Client
+from tests.cluster.old_server import rewritten
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "micserve"
+WITHIN_S = 900
+ASLEEP = ("care", "stardist", "unet", "fnet")
+DISKS = {"gateway-home": "5Gi", "registry-files": "5Gi", "model-cache": "5Gi"}
+
+
+class Cluster:
+    """kubectl, and what of the cluster tests ask again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def kubectl(self, *words: str, stdin: str = "", check: bool = True) -> str:
+        command = ["kubectl", "--namespace", NAMESPACE, *words]
+        ran = subprocess.run(command, input=stdin, capture_output=True, text=True)
+        assert ran.returncode == 0 or not check, f"{words}\n{ran.stderr}"
+        return ran.stdout
+
+    def apply(self, objects: list[dict]) -> None:
+        older = [new for entry in objects if (new := rewritten(entry)) is not None]
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(older))
+
+    def get(self, *words: str) -> dict:
+        return json.loads(self.kubectl("get", *words, "-o", "json"))
+
+    def address(self, service: str) -> str:
+        spec = self.get("service", service)["spec"]
+        return f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}"
+
+    def pods(self, name: str) -> list[dict]:
+        return self.get("pods", "-l", f"app.kubernetes.io/name={name}")["items"]
+
+    def rolled_out(self, *names: str) -> None:
+        for name in names:
+            what = f"deployment/{name}"
+            try:
+                self.kubectl("rollout", "status", what, f"--timeout={WITHIN_S}s")
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{self.story(name)}") from None
+
+    def story(self, name: str) -> str:
+        """What a person would look at."""
+        selector = f"app.kubernetes.io/name={name}"
+        told = self.kubectl("describe", "pods", "-l", selector, check=False)
+        logs = ("logs", "-l", selector, "--all-containers", "--tail=30", "--prefix")
+        return told[-6000:] + self.kubectl(*logs, check=False)[-6000:]
+
+    def service_names(self) -> None:
+        """Tell the pods' name server which services there are."""
+        found = json.loads(self.kubectl("get", "services", "--all-namespaces", "-o", "json"))
+        lines = [
+            f"{s['spec']['clusterIP']} {s['metadata']['name']}.{s['metadata']['namespace']}"
+            ".svc.cluster.local\n"
+            for s in found["items"]
+        ]
+        Path(os.environ["DNS_HOSTS"]).write_text("".join(lines))
+        os.kill(int(Path(os.environ["DNS_PID"]).read_text()), 1)
+
+
+def until(what: Callable[[], object], *, within_s: float = WITHIN_S) -> None:
+    """Look every second; the cluster's machine is slow, so patience is long."""
+    deadline = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < deadline, f"did not happen within {within_s:.0f} s"
+        time.sleep(1)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    folder = os.environ.get("MICSERVE_TEST_CLUSTER", "")
+    if not folder or "DNS_HOSTS" not in os.environ:
+        pytest.skip("no cluster here: make test-cluster starts one")
+    made = Cluster(Path(folder))
+    made.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(_disks(Path(folder) / "disks")))
+    command = ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / "dev")]
+    rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    objects = [entry for entry in yaml.safe_load_all(rendered) if entry]
+    for entry in objects:
+        if entry["kind"] == "Deployment" and entry["metadata"]["name"] in ASLEEP:
+            entry["spec"]["replicas"] = 0
+    made.apply(objects)
+    made.service_names()
+    made.rolled_out("registry", "gateway", "n2v")
+    return made
+
+
+def _disks(folder: Path) -> list[dict]:
+    """Volumes of this node for the claims, as an administrator without a provisioner makes them."""
+    volumes = []
+    for name, size in DISKS.items():
+        path = folder / name
+        subprocess.run(["rm", "-rf", str(path)], check=True)
+        path.mkdir(parents=True)
+        os.chown(path, 10001, 10001)
+        volumes.append(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": name},
+                "spec": {
+                    "capacity": {"storage": size},
+                    "accessModes": ["ReadWriteOnce"],
+                    "hostPath": {"path": str(path)},
+                    "claimRef": {"namespace": NAMESPACE, "name": name},
+                },
+            }
+        )
+    return volumes
+
+
+@pytest.fixture(scope="session")
+def door(cluster: Cluster) -> str:
+    """The gateway's address."""
+    return cluster.address("gateway")
+
+
+@pytest.fixture(scope="session")
+def people(cluster: Cluster, door: str) -> Iterator[Client]:
+    with Client(door) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def spots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make demo` makes."""
+    folder = tmp_path_factory.mktemp("spots") / "spots"
+    command = [str(Path(sys.executable).with_name("micserve")), "synthetic", str(folder)]
+    subprocess.run([*command, "--count", "3"], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(people: Client, spots: Path) -> int:
+    """The version that a training Job made by the gateway published; it is in production."""
+    job = people.train(
+        "n2v",
+        "demo-spots",
+        spots / "train" / "noisy",
+        preset="quick",
+        parameters={"number_of_epochs": 4, "number_of_steps": 20},
+    )
+    job.wait(lambda facts: None)
+    assert job.version is not None
+    order = {"version": str(job.version), "alias": "production", "reason": "test", "force": True}
+    people.ask("POST", "/v1/models/demo-spots/promote", json=order)
+    url = f"{people.url}/v1/models/demo-spots/predict"
+    body = next((spots / "test" / "noisy").glob("*.tif")).read_bytes()
+    until(lambda: httpx.post(url, content=body, timeout=120).status_code == 200)
+    return job.version
