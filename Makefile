@@ -26,7 +26,7 @@ export BENTOML_DO_NOT_TRACK := true
 
 SERVE := .venvs/serve
 
-.PHONY: help demo up down status test test-quick test-cluster lint bench accuracy reproduce-spots screenshots clean setup images locks \
+.PHONY: help demo up down status test test-quick test-cluster backup restore lint bench accuracy reproduce-spots screenshots clean setup images locks \
     $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
 
 help:
@@ -67,6 +67,18 @@ endif
 # Where a training runs: ENGINE, or a container where an engine has the image, or this machine.
 engine = $(or $(ENGINE),$(shell $(PYTHON) containers/train.py $(1) --which))
 here = $(if $(filter local slurm,$(call engine,$(1))),.venvs/$(STACK_$(1))/.ready)
+
+# Registry and accounts in one file, while all runs: make backup [FILE=…]; make restore FILE=…
+FILE ?=
+backup: $(SERVE)/.ready
+	@$(SERVE)/bin/python -m services.registry.backup save \
+	    "$(or $(FILE),$(MICSERVE_HOME)/backups/micserve-$(shell date +%Y%m%d-%H%M%S).tar)"
+
+restore: $(SERVE)/.ready
+	@[ -n "$(FILE)" ] || { echo "Which backup? make restore FILE=…" >&2; exit 2; }
+	@$(SERVE)/bin/python -m services.local down
+	@$(SERVE)/bin/python -m services.registry.backup restore "$(FILE)"
+	@echo "make up starts micserve again."
 
 .SECONDEXPANSION:
 $(FAMILIES:%=train-%): train-%: $$(SERVE)/.ready $$(call here,$$*)
