@@ -63,6 +63,9 @@ class Client:
             headers={"Authorization": f"Bearer {token}"} if token else None,
             timeout=httpx.Timeout(None, connect=10.0),
         )
+        self.trust = ""
+        """Of the last prediction: `green; nothing measured speaks against this image`, `amber; …`,
+        `red; …` or `unknown; …`."""
 
     def __enter__(self) -> Self:
         return self
@@ -136,6 +139,7 @@ class Client:
         MicserveError
             What is wrong, in the server's words.
         """
+        self.trust = ""
         name, _, pointer = ref.partition("@")
         query = {k: str(v) for k, v in (parameters or {}).items() if v is not None}
         if pointer:
@@ -149,6 +153,7 @@ class Client:
                 headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"},
             ) as answer,
         ):
+            self.trust = answer.headers.get("X-Micserve-Trust", "")
             if to is not None:
                 return _save(answer, to)
             return read_image(answer.read())

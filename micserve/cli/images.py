@@ -41,9 +41,12 @@ def predict(
     ] = None,
 ) -> None:
     """Send an image through a model."""
-    with working(f"{source.name} through {model} …"):
-        Client().predict(model, source, to=target, parameters=settings(parameter or []))
+    with working(f"{source.name} through {model} …"), Client() as client:
+        client.predict(model, source, to=target, parameters=settings(parameter or []))
     err.print(f"{target} is written.")
+    if client.trust:
+        light, _, reason = client.trust.partition("; ")
+        err.print(f"Trust: {light}. {reason[:1].upper()}{reason[1:]}.", highlight=False)
 
 
 def settings(pairs: list[str]) -> dict[str, str]:

@@ -41,6 +41,7 @@ def result_headers(
     digest: str,
     seconds: Mapping[str, float],
     warnings: Sequence[str],
+    trust: str,
     filename: str,
 ) -> dict[str, str]:
     """What made the image and how long it took, in ASCII."""
@@ -48,6 +49,7 @@ def result_headers(
         "X-Micserve-Model": model,
         "X-Micserve-Version": str(version),
         "X-Micserve-Digest": f"sha256:{digest}",
+        "X-Micserve-Trust": ascii_only(trust),
         "X-Micserve-Timings": " ".join(f"{k}={v:.4f}" for k, v in seconds.items()),
         "Server-Timing": ", ".join(f"{k};dur={v * 1000:.1f}" for k, v in seconds.items()),
         "Content-Disposition": disposition(filename),

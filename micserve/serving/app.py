@@ -200,6 +200,7 @@ def _respond(answer: Answer) -> Response:
         digest=model.digest,
         seconds=answer.seconds,
         warnings=answer.warnings,
+        trust=answer.trust.line,
         filename=answer.filename,
     )
     if isinstance(answer.content, bytes):

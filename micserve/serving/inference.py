@@ -6,7 +6,7 @@ methods but `start` and `stop` may be called from many threads.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,17 +15,20 @@ from pydantic import BaseModel, ConfigDict
 from micserve.codecs import Limits, read_image
 from micserve.errors import ModelNotFoundError
 from micserve.families import FAMILIES, OutputKind, PredictParameters
-from micserve.predict import LoadedModel, Watch, predict
+from micserve.image import Image
+from micserve.predict import LoadedModel, Prediction, Watch, predict
 from micserve.registry import ModelRef, ModelVersion, Registry, open_registry
 from micserve.serving.cautions import cautions
 from micserve.serving.directory import Directory
 from micserve.serving.loading import PackageLoader
 from micserve.serving.metrics import Metrics
 from micserve.serving.models import ModelPool
-from micserve.serving.parameters import read_output, read_parameters
-from micserve.serving.results import PixelOutput
+from micserve.serving.parameters import read_output, read_parameters, read_trust
+from micserve.serving.results import Encoded, PixelOutput, encode_image
 from micserve.serving.settings import ServiceSettings
+from micserve.serving.trusting import noted, trust_maps, trust_of
 from micserve.serving.watcher import Watcher
+from micserve.trust import Trust
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ class Order:
     version: ModelVersion
     parameters: PredictParameters
     output: OutputKind
+    maps: bool = False
+    """Whether the maps of the trust light are wanted instead of the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class Answer:
     model: LoadedModel
     pixels: int
     warnings: tuple[str, ...]
+    trust: Trust
     seconds: dict[str, float]
     batches: Mapping[int, int]
     """Number of tiles to how often the network was given so many."""
@@ -157,7 +163,7 @@ class InferenceService:
                 f"{name} is a {version.family} model, and this service runs {self.family.name} "
                 "models only. Ask the gateway, which knows where each model runs."
             )
-        return Order(version, parameters, output)
+        return Order(version, parameters, output, maps=read_trust(asked.get("trust")))
 
     def predict(
         self,
@@ -194,21 +200,49 @@ class InferenceService:
                 max_tile_pixels=self.settings.tile_pixels,
                 watch=watch,
             )
-        with watch.stage("encode"):
-            file = output.encode(order.output, result)
+            with watch.stage("trust"):
+                trust = trust_of(image, model, order.parameters, result)
+            result = replace(result, image=noted(result.image, trust))
+            file = self._encoded(order, image, model, result, output, watch)
         cautious = cautions(image, model.contract)
         return Answer(
             content=file.content,
             size=file.size,
             media_type=file.media_type,
-            filename=model.contract.name + file.ending,
+            filename=model.contract.name + ("-trust" if order.maps else "") + file.ending,
             model=model,
             pixels=int(image.data.size),
             warnings=image.notes + cautious,
+            trust=trust,
             seconds=dict(watch.seconds),
             batches=dict(watch.batches),
             is_far=bool(cautious),
         )
+
+    def _encoded(
+        self,
+        order: Order,
+        image: Image,
+        model: LoadedModel,
+        result: Prediction,
+        output: PixelOutput,
+        watch: Watch,
+    ) -> Encoded:
+        """The result as it was asked for, or the maps of its trust."""
+        if not order.maps:
+            with watch.stage("encode"):
+                return output.encode(order.output, result)
+        with watch.stage("trust"):
+            maps = trust_maps(
+                image,
+                model,
+                order.parameters,
+                result,
+                max_tile_pixels=self.settings.tile_pixels,
+                watch=watch,
+            )
+        with watch.stage("encode"):
+            return encode_image(maps)
 
     def note(self, answer: Answer) -> None:
         """Count a finished prediction."""

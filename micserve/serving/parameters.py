@@ -10,7 +10,7 @@ from micserve.families import Family, OutputKind, PredictParameters
 
 Parameters = TypeVar("Parameters", bound=BaseModel)
 
-OWN_NAMES = ("version", "output")
+OWN_NAMES = ("version", "output", "trust")
 """What `predict` itself takes, beside the family's parameters."""
 
 
@@ -46,6 +46,16 @@ def read_output(family: Family, asked: str | None) -> OutputKind:
     raise ParameterError(
         f"{family.title} has no output {asked!r}. It has: {', '.join(family.outputs)}."
     )
+
+
+def read_trust(asked: str | None) -> bool:
+    """Whether the maps of the trust light are wanted: `maps`; the light alone by default."""
+    if asked not in (None, "light", "maps"):
+        raise ParameterError(
+            f"trust={asked} is not known: `light` (the default) says it in a header, `maps` "
+            "answers with its maps instead of the result."
+        )
+    return asked == "maps"
 
 
 def validate(kind: type[Parameters], values: Mapping[str, Any]) -> Parameters:

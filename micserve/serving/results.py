@@ -73,13 +73,18 @@ class PixelOutput:
 
     def _tiff(self, image: Image) -> Encoded:
         if not self._path.exists():
-            content = image_to_bytes(image)
-            return Encoded(content, len(content), "image/tiff", ".tif")
+            return encode_image(image)
         # As a plain array: a map would be written to the disk first, for a file that is not kept.
         finish_tiff(self._path, image.with_data(np.asarray(image.data)))
         file = self._path.open("rb")
         self._path.unlink()
         return Encoded(file, os.fstat(file.fileno()).st_size, "image/tiff", ".tif")
+
+
+def encode_image(image: Image) -> Encoded:
+    """TIFF in memory."""
+    content = image_to_bytes(image)
+    return Encoded(content, len(content), "image/tiff", ".tif")
 
 
 def roi_set(prediction: Prediction) -> bytes:

@@ -17,6 +17,13 @@ _OWN = (
         "description": "Version number or alias.",
         "schema": {"type": "string", "default": "production"},
     },
+    {
+        "name": "trust",
+        "in": "query",
+        "description": "light: how far the image is from the training images, in the header "
+        "X-Micserve-Trust; maps: the maps behind it as a TIFF, instead of the result.",
+        "schema": {"enum": ["light", "maps"], "default": "light"},
+    },
 )
 
 

@@ -1,7 +1,7 @@
 """A segmentation report as files: what `POST /v1/qc` zips, `micserve qc` writes and versions keep.
 
     report.html              one self-contained page
-    report.pdf               the same for print
+    report.pdf               the same for print, where ReportLab is installed
     report.json              the documented schema
     held_out.json            the numbers that `promote` compares versions by
     metrics.csv              one row per image, slice and method
@@ -12,6 +12,7 @@ Knows files and images; the numbers are `micserve.qc.segmentation`'s.
 """
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,6 @@ def write_segmentation(
     report: SegmentationReport, folder: Path, *, about: About, truths: Mapping[str, Image]
 ) -> None:
     """All forms of a report into a folder; `truths` by the name of their case."""
-    # ReportLab is of no use to a service that never writes a report.
-    from micserve.qc.segmentation.pdf import segmentation_pdf
-
     for inside in ("maps", "pictures"):
         (folder / inside).mkdir(parents=True, exist_ok=True)
     pictures = draw_segmentation(report)
@@ -69,7 +67,11 @@ def write_segmentation(
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    (folder / "report.pdf").write_bytes(segmentation_pdf(report, pictures, about=about))
+    if find_spec("reportlab") is not None:
+        # Trainers have no ReportLab, and a service that writes no report does not load it.
+        from micserve.qc.segmentation.pdf import segmentation_pdf
+
+        (folder / "report.pdf").write_bytes(segmentation_pdf(report, pictures, about=about))
     for picture in pictures:
         name = "-".join(part for part in (picture.kind, Path(picture.image).stem) if part)
         (folder / "pictures" / f"{name}.png").write_bytes(picture.png)

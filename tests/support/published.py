@@ -1,7 +1,9 @@
 """Small denoisers in a registry, for tests of everything that serves models."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,7 @@ def publish_denoiser(
     features: int = 4,
     spoiled: bool = False,
     verified: bool = True,
+    training: Mapping[str, Any] | None = None,
 ) -> ModelVersion:
     """A random one-channel 2D network as the next version of `name`, and in production.
 
@@ -39,6 +42,8 @@ def publish_denoiser(
         Its package holds a test output that the network does not reproduce.
     verified
         Whether the record says so; without it, it is put into production by nobody.
+    training
+        What its contract says of its training.
     """
     onnx = small_unet(folder / f"{name}-{seed}.onnx", seed=seed, features=features)
     grey = np.full((1, 1, 64, 64), 100, np.uint8)
@@ -51,7 +56,7 @@ def publish_denoiser(
         name=name,
         onnx=onnx,
         seed=seed,
-        changes=TRAINED_ON,
+        changes={**TRAINED_ON, "training": dict(training or {})},
         **(wrong if spoiled else {}),
     )
     version = registry.publish(

@@ -16,6 +16,7 @@ from micserve.errors import ParameterError, TrainingDataError
 from micserve.families.stardist.facts import read_facts
 from micserve.normalize import fit
 from micserve.registry import ModelRef, Registry, RegistrySettings, open_registry
+from micserve.registry.gate import read_held_out
 from tests.support.registry_server import RegistryServer
 from tests.support.trainers import TrainerProgram, python_of
 from training.common.config import assemble
@@ -273,6 +274,9 @@ def test_a_training_publishes_colour_models_with_grid_and_thresholds(trainer, re
         "prob": (1, 1, 20, 22),
         "dist": (1, 8, 20, 22),
     }
+    held = read_held_out(registry, registry.resolve(ModelRef(name=trainer.name, version=1)))
+    assert held is not None, output
+    assert held.measures[0].key == "mean_ap"
     stored = {path.name for path in package.folder.iterdir()}
     assert {
         "stardist_config.json",

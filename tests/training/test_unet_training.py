@@ -11,6 +11,7 @@ from micserve.families.unet import UNetParameters
 from micserve.image import Image
 from micserve.predict import LoadedModel, predict
 from micserve.registry import ModelRef, RegistrySettings, open_registry
+from micserve.registry.gate import read_held_out
 from tests.support.trainers import TrainerProgram, python_of
 from training.common.config import assemble
 from training.common.images import Manifest, Plane
@@ -89,6 +90,14 @@ def test_a_2d_network_is_trained_published_resumed_and_trained_on(trainer, regis
     image = Image(discs(9, (50, 70))[0], "YX")
     mask = predict(image, model, UNetParameters()).image
     assert set(np.unique(mask.data)) <= {0, 255}
+
+    first = registry.resolve(ModelRef(name=trainer.name, version=1))
+    held = read_held_out(registry, first)
+    assert held is not None
+    assert [measure.key for measure in held.measures] == ["iou", "dice"]
+    assert list(held.methods) == ["prediction", "threshold"]
+    report = registry.read_file(first, f"{first.qc.folder}/report.html").decode()
+    assert "scored at the threshold" in report, "which is chosen on other images"
 
     further = {**TINY, "number_of_epochs": 1, "from_model": f"{trainer.name}@1"}
     status, output = trainer.run(data=data, name=trainer.name, **further)

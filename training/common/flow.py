@@ -20,9 +20,11 @@ from micserve.registry import ModelRef, ModelVersion, Registry, RegistrySettings
 from training.common import machine
 from training.common.config import Asked, TrainingConfig
 from training.common.images import Dataset, Manifest
+from training.common.judging import Judging, attach_judgement
 from training.common.learner import Learner, Plan, Trainer
 from training.common.loop import SHARE, fit
 from training.common.package import Packed, pack
+from training.common.pairs import PairedDataset
 from training.common.progress import Display, duration
 from training.common.report import Training
 from training.common.state import AskedFor, RunFolder
@@ -239,10 +241,33 @@ class TrainingFlow:
             # The files are sent by the run's own thread, so they must outlive this block.
             report = folder.path / packed.report.name
             packed.report.replace(report)
+            quality = self._judged(registry, run, version, packed.path, data, folder.path)
         run.log_file(report)
         run.log_progress(1.0, "done", 0)
-        self._conclude(version, report)
+        self._conclude(version, report, quality)
         return version
+
+    def _judged(
+        self,
+        registry: Registry,
+        run: Run,
+        version: ModelVersion,
+        package: Path,
+        data: Dataset,
+        folder: Path,
+    ) -> str:
+        """A quality report on the held-out images, for families that segment; a sentence."""
+        if not isinstance(self._trainer, Judging) or not isinstance(data, PairedDataset):
+            return ""
+        run.log_progress(0.99, "judging held-out images", None)
+        return attach_judgement(
+            self._trainer,
+            data,
+            package=package,
+            registry=registry,
+            version=version,
+            folder=folder / "judged",
+        )
 
     def _publish(
         self,
@@ -301,9 +326,11 @@ class TrainingFlow:
         if done:
             self._say(f"  Going on after epoch {done} of {plan.epochs}.")
 
-    def _conclude(self, version: ModelVersion, report: Path) -> None:
+    def _conclude(self, version: ModelVersion, report: Path, quality: str) -> None:
         self._say(f"Published {version.ref} (alias {CANDIDATE}), sha256 {version.digest[:12]}…")
         self._say(f"Report: {report}")
+        if quality:
+            self._say(quality)
         self._say(f"Next: micserve promote {version.ref} --reason '…'")
 
     def _how_to_resume(self, run_id: str) -> str:

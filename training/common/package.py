@@ -22,16 +22,19 @@ from micserve.artifact.contract import (
 )
 from micserve.artifact.halo import measure_halo
 from micserve.artifact.verify import Check, Verification, verify_package
+from micserve.backends import Backend
 from micserve.backends.onnx import OnnxBackend
 from micserve.errors import VerificationError
 from micserve.normalize import fit
 from micserve.tiling import pad_frame
+from micserve.trust.envelope import KEY
 from training.common.config import TrainingConfig
 from training.common.images import Dataset, grey_statistics
 from training.common.learner import Arrays, Exported, Learner, Trainer
 from training.common.pairs import Pair
 from training.common.report import Pictures, Training, write_report
 from training.common.transfer import NATIVE_WEIGHTS
+from training.common.trust import recorded_envelope
 
 AGREEMENT = 1e-4
 """Largest difference between framework and ONNX Runtime, as a share of the output's range: both
@@ -87,6 +90,7 @@ def pack(
     agreement = compare(learner.run(values), answers)
     if not agreement.passed:
         raise VerificationError(f"The exported network was not published: {agreement.sentence}")
+    contract = _with_envelope(contract, data, backend)
     report = write_report(
         folder / "training_report.html",
         training,
@@ -169,6 +173,15 @@ def _contract(
             "training": _provenance(training),
         }
     )
+
+
+def _with_envelope(contract: ModelContract, data: Dataset, backend: Backend) -> ModelContract:
+    """With the statistics of the training images, which the trust light needs."""
+    envelope = recorded_envelope(data, contract, backend)
+    if envelope is None:
+        return contract
+    known = {**contract.training, KEY: envelope.model_dump(mode="json")}
+    return contract.model_copy(update={"training": known})
 
 
 def _provenance(training: Training) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import numpy as np
 
 from micserve.artifact.build import Citation
 from micserve.artifact.contract import FamilyName
+from micserve.predict import LoadedModel
 from training.common.config import Preset
 from training.common.images import Dataset
+from training.common.judging import Judged, Shown, answers
 from training.common.learner import Learner, Plan
 from training.common.machine import version_of
 from training.common.pairs import PairedDataset, folders_of, instance_labels, load_pairs
@@ -76,6 +78,18 @@ class StarDistTrainer:
         names = ("tensorflow-cpu", "tensorflow", "keras", "csbdeep", "stardist")
         found = {name: version_of(name) for name in names}
         return {name: number for name, number in found.items() if number != "not installed"}
+
+    def judge(self, model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> Judged:
+        """Objects, by the version's own thresholds."""
+        found = answers(model, frames, model.family.parameters())
+        return Judged(
+            cases=tuple(frame.case(labels) for frame, labels in zip(frames, found, strict=True)),
+            numbers="objects",
+            notes=(
+                "The thresholds of probability and overlap were chosen on these images too, which "
+                "flatters the result a little.",
+            ),
+        )
 
     def method(self, config: StarDistConfig) -> str:
         colour = " colour" if config.rgb else ""

@@ -4,14 +4,17 @@ from collections.abc import Mapping, Sequence
 
 from micserve.artifact.build import Citation
 from micserve.artifact.contract import FamilyName
+from micserve.predict import LoadedModel
 from training.common.config import Preset
 from training.common.images import Dataset
+from training.common.judging import Judged, Shown
 from training.common.learner import Learner, Plan
 from training.common.machine import version_of
 from training.common.pairs import PairedDataset, class_mask, folders_of, load_pairs
 from training.torch_loop.config import plan_of
 from training.unet.classes import classes_of
 from training.unet.config import PRESETS, UNetConfig
+from training.unet.judging import judged
 
 
 class UNetTrainer:
@@ -91,6 +94,10 @@ class UNetTrainer:
 
     def versions(self) -> Mapping[str, str]:
         return {"torch": version_of("torch")}
+
+    def judge(self, model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> Judged:
+        """Classes; with two, at a threshold from other images than each is scored on."""
+        return judged(model, frames, data)
 
     def method(self, config: UNetConfig) -> str:
         norm = "with" if config.batch_norm else "without"

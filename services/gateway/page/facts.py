@@ -17,7 +17,12 @@ from micserve.codecs import image_to_bytes
 from micserve.families import FAMILIES
 from micserve.image import Image
 from micserve.qc.held_out import Difference, against_version
-from micserve.qc.measures import MEASURES
+from micserve.qc.measures import MEASURES, Measure
+from micserve.qc.segmentation.measures import (
+    CLASS_MEASURES,
+    OBJECT_MEASURES,
+    SegmentationMeasure,
+)
 from micserve.registry import Model, ModelVersion, Registry
 from micserve.registry.gate import read_held_out
 
@@ -71,6 +76,10 @@ class FamilyShelf:
     models: tuple[Model, ...]
 
 
+KNOWN: tuple[Measure | SegmentationMeasure, ...] = (*MEASURES, *OBJECT_MEASURES, *CLASS_MEASURES)
+"""Of both kinds of report, in the order of a report."""
+
+
 def shelves(models: tuple[Model, ...]) -> list[FamilyShelf]:
     """Models by family, in the order of the families."""
     order = list(FAMILIES)
@@ -106,16 +115,16 @@ def _place(method: str) -> int:
 
 def _ordered(keys: Set[str]) -> list[str]:
     """Known measures in the order of a report, then all others."""
-    order = [measure.key for measure in MEASURES]
+    order = [measure.key for measure in KNOWN]
     return sorted(keys, key=lambda key: (order.index(key) if key in order else 99, key))
 
 
 def _row(key: str, methods: list[Mapping[str, float]]) -> QualityRow:
-    measure = next((m for m in MEASURES if m.key == key), None)
+    measure = next((m for m in KNOWN if m.key == key), None)
     values = [numbers.get(key) for numbers in methods]
     known = [(v, i) for i, v in enumerate(values) if v is not None]
     best = None
-    if measure and len(known) > 1:
+    if measure and measure.better and len(known) > 1:
         best = (max if measure.better == "higher" else min)(known)[1]
     return QualityRow(
         label=measure.label if measure else key.replace("_", " "),
