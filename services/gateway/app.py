@@ -23,6 +23,7 @@ from services.gateway.accounts.door import Door
 from services.gateway.accounts.login import add_login
 from services.gateway.catalogue import Listing, ModelDetail, VersionView, version_view
 from services.gateway.data.routes import add_data
+from services.gateway.estimate import add_estimate
 from services.gateway.fiji import add_fiji
 from services.gateway.jobs.families import add_families
 from services.gateway.jobs.routes import add_jobs
@@ -85,6 +86,7 @@ def create_app(
     add_data(app)
     add_families(app)
     add_jobs(app)
+    add_estimate(app)
     add_login(app, settings)
     add_pages(app)
     add_fiji(app)

@@ -90,7 +90,7 @@ def shots(url: str, image: Path | None, truth: Path | None) -> Iterator[Shot]:
     yield "train", "/train", nothing
     yield "jobs", "/jobs", nothing
     if has_jobs:
-        for job in httpx.get(f"{url}/v1/jobs").json()["jobs"][:4]:
+        for job in httpx.get(f"{url}/v1/jobs").json()["jobs"][:6]:
             yield f"job-{job['state']}", f"/jobs/{job['id']}", nothing
     for model in httpx.get(f"{url}/v1/models").json()["models"]:
         yield f"model-{model['name']}", f"/models/{model['name']}", nothing

@@ -19,11 +19,12 @@ from tests.services.conftest import Stack, spots
 from tests.services.test_accounts import bearer, token_command
 from tests.support.published import publish_denoiser
 from tests.support.stack import Program, gateway
+from tests.support.trainers import python_of
 
 PAGES = ("/", "/models/spots", "/models/spots/compare?a=1&b=1", "/predict", "/qc", "/train")
 PAGES += ("/jobs", "/status", "/login", "/models/no-such-model")
 
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,7 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # No sandbox: tests run as root in containers, and load only this server's pages.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        expect.set_options(timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -91,6 +93,30 @@ def canvas_pixels(page: Page) -> np.ndarray:
     return np.asarray(data)[..., 0]
 
 
+def assert_accessible(page: Page) -> None:
+    """axe finds nothing serious, and nothing is wider than the window."""
+    found = Axe().run(page).response["violations"]
+    serious = [v for v in found if v["impact"] in ("serious", "critical")]
+    where = (page.url, page.viewport_size)
+    assert not serious, (where, json.dumps(serious, indent=1)[:2000])
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), where
+
+
+def assert_shown(page: Page, wanted: np.ndarray) -> None:
+    """The canvas shows these (Y, X) grey values, from the 0.2th to the 99.8th percentile."""
+    page.locator("#swipe").fill("0")
+    seen = canvas_pixels(page)
+    size = wanted.shape[0]
+    side = min(seen.shape)
+    top, left = (seen.shape[0] - side) / 2, (seen.shape[1] - side) / 2
+    at = (np.arange(size) + 0.5) * side / size
+    shown = seen[np.ix_((top + at).astype(int), (left + at).astype(int))].astype(float)
+    low, high = np.percentile(wanted, (0.2, 99.8))
+    expected = np.clip((wanted - low) / (high - low), 0, 1) * 255
+    # The browser's percentiles are of whole ranks, and grey values are rounded down to bytes.
+    assert np.abs(shown - expected).mean() < 4
+
+
 def test_people_log_in_with_their_token_and_out_again(page: Page, tokens: dict[str, str]) -> None:
     page.goto("/predict")
     page.get_by_label("Token").fill("mic_wrong")
@@ -142,16 +168,7 @@ def test_a_prediction_is_seen_pixel_by_pixel_and_downloaded(
     page.select_option("#model", "spots")
     page.get_by_role("button", name="Predict").click()
     expect(page.get_by_role("heading", name="Result")).to_be_visible()
-    page.locator("#swipe").fill("0")
-    seen = canvas_pixels(page)
-    side = min(seen.shape)
-    top, left = (seen.shape[0] - side) / 2, (seen.shape[1] - side) / 2
-    at = (np.arange(96) + 0.5) * side / 96
-    shown = seen[np.ix_((top + at).astype(int), (left + at).astype(int))].astype(float)
-    low, high = np.percentile(wanted, (0.2, 99.8))
-    expected = np.clip((wanted - low) / (high - low), 0, 1) * 255
-    # The browser's percentiles are of whole ranks, and grey values are rounded down to bytes.
-    assert np.abs(shown - expected).mean() < 4
+    assert_shown(page, wanted)
     with page.expect_download() as download:
         page.get_by_role("link", name="Image (TIFF)").click()
     assert np.array_equal(read_image(Path(download.value.path())).data, wanted)
@@ -221,6 +238,106 @@ def test_a_result_is_judged_on_the_page(page: Page, tokens: dict[str, str]) -> N
     assert Path(download.value.path()).read_text().startswith("image,slice,method,")
 
 
+TINY = {
+    **{"number_of_epochs": 3, "number_of_steps": 2, "patch_size": 16, "batch_size": 2},
+    **{"unet_n_first": 4, "unet_n_depth": 1},
+}
+TRAINED_WITHIN_MS = 300_000
+
+
+@pytest.mark.timeout(1500)
+def test_a_model_is_trained_followed_promoted_used_and_judged_without_code(
+    page: Page, tokens: dict[str, str]
+) -> None:
+    python_of("n2v")
+    log_in(page, tokens["max"], "/train")
+    noisy = [spots(64, 64, seed=seed) for seed in (11, 12)]
+    files = [
+        {"name": f"{i}.tif", "mimeType": "image/tiff", "buffer": image_to_bytes(image)}
+        for i, image in enumerate(noisy)
+    ]
+    page.get_by_text("quick", exact=True).click()
+    page.get_by_text("All parameters").click()
+    for name, value in TINY.items():
+        page.get_by_label(name, exact=True).fill(str(value))
+        page.get_by_label(name, exact=True).blur()
+    page.set_input_files("[name=source]", files)
+    page.get_by_role("button", name="Check the images").click()
+    expect(page.locator("#checked .alert.good")).to_contain_text("2 images fit")
+    expect(page.locator("#checked .previews img")).to_have_count(2)
+    expect(page.locator("#patches canvas")).to_have_count(8)
+    assert page.locator("#patches canvas").first.evaluate("c => c.width") == 16
+    expect(page.locator("#estimate")).to_contain_text("GiB of memory")
+    assert_accessible(page)
+    page.get_by_label("Name of the model").fill("n2v-page")
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url("**/jobs/*")
+    expect(page.get_by_role("heading", name="Training n2v-page")).to_be_visible()
+    curve = page.locator("#curve")
+    expect(curve).to_have_attribute("data-points", "3", timeout=TRAINED_WITHIN_MS)
+    expect(page.locator("#loss-words")).to_contain_text("Epoch 3: loss ")
+    table = page.request.get(f"/v1{urlsplit(page.url).path}/metrics.tsv").text()
+    assert len({line.split("\t")[1] for line in table.splitlines()[1:]}) == 3
+
+    page.locator("#promote").wait_for(timeout=TRAINED_WITHIN_MS)
+    expect(page.locator("#log")).to_contain_text("Published n2v-page@1")
+    assert_accessible(page)
+    page.get_by_label("Reason").fill("trained on the page")
+    page.get_by_role("button", name="Promote").click()
+    expect(page.get_by_text("Version 1 of n2v-page is in production.")).to_be_visible()
+
+    page.get_by_role("link", name="Predict with it").click()
+    upload(page, "#file", "noisy.tif", image_to_bytes(noisy[0]))
+    page.get_by_role("button", name="Predict", exact=True).click()
+    expect(page.get_by_role("heading", name="Result")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Image (TIFF)").click()
+    result = read_image(Path(download.value.path())).data
+    assert result.std() < noisy[0].data.std()
+    assert_shown(page, result)
+    assert_accessible(page)
+
+    page.goto("/qc?model=n2v-page@1")
+    upload(page, "[name=source]", "noisy.tif", image_to_bytes(noisy[0]))
+    upload(page, "[name=target]", "clean.tif", image_to_bytes(spots(64, 64, seed=13)))
+    page.get_by_role("button", name="Make the report").click()
+    expect(page.frame_locator("#frame").locator("body")).to_contain_text("n2v-page@1")
+    page.goto("/jobs")
+    expect(page.locator("#done").get_by_role("row").filter(has_text="n2v-page@1")).to_be_visible()
+
+
+@pytest.mark.timeout(1500)
+def test_a_job_is_cancelled_and_nobody_does_what_they_may_not(
+    page: Page, tokens: dict[str, str], door: Program
+) -> None:
+    python_of("n2v")
+    log_in(page, tokens["ada"], "/jobs")
+    made = page.request.post("/v1/data", data={"name": "march"}).json()["id"]
+    address = f"/v1/data/{made}/files/noisy/a.tif"
+    assert page.request.put(address, data=image_to_bytes(spots(64, 64))).ok
+    order = {"kind": "train", "family": "n2v", "name": "n2v-never", "preset": "quick"}
+    order |= {"source": f"data:{made}/noisy", "parameters": TINY | {"number_of_epochs": 5000}}
+    job = page.request.post("/v1/jobs", data=order).json()["id"]
+    page.reload()
+    row = page.locator("#now").get_by_role("row").filter(has_text="n2v-never")
+    expect(row).to_contain_text("ada")
+    with httpx.Client(base_url=door.url, headers=bearer(tokens["max"])) as other:
+        assert other.delete(f"/v1/data/{made}").status_code in (403, 404)
+    row.get_by_role("button", name="Cancel n2v-never").click()
+    ended = page.locator("#done").get_by_role("row").filter(has_text="n2v-never")
+    expect(ended).to_contain_text("cancelled")
+    ended.get_by_role("link").click()
+    expect(page.get_by_role("alert")).to_contain_text("cancelled")
+    assert page.url.endswith(job)
+    refused = page.request.post("/v1/models/spots/promote", data={"version": 1})
+    assert refused.status == 403
+    assert "takes a maintainer to promote" in refused.json()["detail"]
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_url("**/jobs")
+    expect(page.locator("#done")).not_to_contain_text("n2v-never")
+
+
 def test_only_maintainers_are_offered_to_promote(
     page: Page, tokens: dict[str, str], stack: Stack
 ) -> None:
@@ -277,13 +394,7 @@ def test_no_page_has_a_serious_accessibility_finding_or_is_too_wide(
         for path in PAGES:
             page.goto(path)
             page.wait_for_load_state("load")
-            found = Axe().run(page).response["violations"]
-            serious = [v for v in found if v["impact"] in ("serious", "critical")]
-            assert not serious, (path, width, json.dumps(serious, indent=1)[:2000])
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
-                path,
-                width,
-            )
+            assert_accessible(page)
 
 
 def test_the_theme_is_chosen_and_kept(page: Page) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import resource
+import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +20,7 @@ def hardware(device: str) -> dict[str, str]:
         "processor": _processor(),
         "cores": str(os.cpu_count() or 1),
         "memory": _memory(),
+        "peak_memory": _peak_memory(),
         "system": f"{platform.system()} {platform.release()}",
     }
 
@@ -43,6 +46,12 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _peak_memory() -> str:
+    """The most that this process ever held; what the next training of its kind is told."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"{peak / ((1 << 30) if sys.platform == 'darwin' else (1 << 20)):.2f} GiB"
 
 
 def _memory() -> str:

@@ -93,6 +93,7 @@ class JobDesk:
             When the caller has as many jobs as they may.
         """
         with self._ordering:
+            # Until its folder is whole, the thread that follows must not take it for a remnant.
             self._refuse_too_many(caller)
             identity = self.records.create(order, tags or {})
             try:

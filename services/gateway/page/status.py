@@ -46,7 +46,9 @@ async def _services(here: Parts) -> list[dict[str, Any]]:
             for family, replicas in here.settings.upstreams.items()
             for address in replicas
         ]
-        return list(await asyncio.gather(*asked))
+        found = await asyncio.gather(*asked)
+    many = {family: len(replicas) for family, replicas in here.settings.upstreams.items()}
+    return [facts | {"replicas": many[facts["family"]]} for facts in found]
 
 
 async def _service(client: httpx.AsyncClient, family: str, address: str) -> dict[str, Any]:

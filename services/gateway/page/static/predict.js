@@ -90,7 +90,7 @@ choose().catch(tellProblem);
 
 function ready() {
   const possible = Boolean(image && detail) && !running;
-  $("run").disabled = $("try").disabled = !possible;
+  for (const id of ["run", "try", "as-job"]) if ($(id)) $(id).disabled = !possible;
 }
 
 // --- predicting ------------------------------------------------------------------------------
@@ -154,6 +154,13 @@ function tellResult(answer, blob, shown, outputs, version) {
   $("downloads").replaceChildren(...links);
   $("result").hidden = false;
 }
+
+// A large image goes on without this page; its result is found again under Jobs.
+$("as-job")?.addEventListener("click", () => working("Sending the image …", async (signal) => {
+  show($("problem"), null);
+  const asked = new URLSearchParams({ version: $("version").value, ...form.values() });
+  location.href = `/jobs/${(await (await post(`/v1/models/${detail.name}/jobs?${asked}`, file, signal)).json()).id}`;
+}).catch(tellProblem));
 
 // --- all that fit ----------------------------------------------------------------------------
 const fits = (model) => (model.axes.includes("Z") ? image.sizes.z > 1 : true) && (image.rgb ? model.channels === 3 : model.channels <= Math.max(1, image.sizes.c));

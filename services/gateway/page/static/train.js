@@ -6,7 +6,7 @@ const PART = 8 << 20;
 const NEEDS_TARGET = { n2v: false };
 const OURS = ["data", "target", "source", "name", "ndim", "preset", "from_model", "author"];
 const chosen = { source: [], target: [] };
-let families = [], form = null, data = null, places = null, checked = false;
+let families = [], form = null, data = null, places = null, checked = false, pixels = null;
 
 const value = (name) => document.querySelector(`[name=${name}]:checked`)?.value;
 const family = () => families.find((f) => f.name === value("family"));
@@ -43,12 +43,13 @@ function parametersChanged() {
   const wanted = presets.some((p) => p.name === "recommended") ? "recommended" : presets[0]?.name;
   $("presets").replaceChildren(...presets.map((p) => el("label", { class: "choice" }, el("input", { type: "radio", name: "preset", value: p.name, checked: p.name === wanted, onchange: () => presetChanged(p) }), el("strong", {}, p.name), el("span", {}, p.title ?? ""))));
   const first = presets.find((p) => p.name === wanted);
-  if (first) presetChanged(first);
+  if (first) presetChanged(first); else estimate();
 }
 
 function presetChanged(preset) {
   const parameters = list(ofDimensions(family().parameters));
   form.preset({ ...Object.fromEntries(parameters.map((p) => [p.name, p.default])), ...(preset.values ?? {}) });
+  estimate();
 }
 
 $("name").addEventListener("input", () => { delete $("name").dataset.ours; ready(); });
@@ -85,7 +86,8 @@ async function knownPlaces(where) {
   return (answer.data ?? answer.datasets ?? answer).flatMap((d) => folders(d).map((folder) => `data:${d.id}/${folder}`));
 }
 
-function forget() { data = null; places = null; checked = false; $("checked").replaceChildren(); ready(); }
+function forget() { data = null; places = null; checked = false; pixels = null; $("checked").replaceChildren(); ready(); }
+$("parameters").addEventListener("change", () => { estimate(); if (checked) patches().catch(() => {}); });
 
 function ready() {
   const upload = value("where") === "upload";
@@ -111,7 +113,7 @@ async function settle() {
     done += file.size;
   }
   $("upload-bar").hidden = true;
-  $("uploaded").textContent = `${all.length} files are on the server.`;
+  $("uploaded").textContent = all.length === 1 ? "The file is on the server." : `${all.length} files are on the server.`;
   return (places = { source: `data:${data.id}/source`, target: pairs() ? `data:${data.id}/target` : null });
 }
 
@@ -142,23 +144,37 @@ $("check").addEventListener("click", async () => {
 
 async function check() {
   const where = await settle();
-  const said = await (await send("/v1/data/check", { family: family().name, ndim: +value("ndim"), ...where })).json();
-  const wrong = said.mismatches ?? said.problems ?? said.errors ?? [];
-  const found = typeof said.pairs === "number" ? said.pairs : (said.pairs ?? said.images ?? said.files ?? []).length;
-  const lines = [el("p", { class: `alert ${wrong.length ? "bad" : "good"}` }, wrong.length ? `${wrong.length} of the files do not fit:` : `${found} ${pairs() ? "pairs" : "images"} fit. ${said.sentence ?? ""}`)];
-  if (wrong.length) lines.push(el("ul", {}, ...wrong.map((w) => el("li", {}, typeof w === "string" ? w : w.sentence ?? w.detail ?? JSON.stringify(w)))));
-  const previews = said.previews ?? said.preview ?? [];
-  const addresses = (Array.isArray(previews) ? previews : [previews]).map((p) => p.address ?? p);
-  if (addresses.length) lines.push(el("div", { class: "patches" }, ...addresses.map((src, i) => el("img", { src, alt: `Preview ${i + 1}` }))));
-  $("checked").replaceChildren(...lines);
+  $("uploaded").textContent = "Reading the images …";
+  let said;
+  try { said = await (await send("/v1/data/check", { family: family().name, ndim: +value("ndim"), ...where, parameters: form.values() })).json(); }
+  finally { $("uploaded").textContent = ""; }
+  const wrong = said.mismatches ?? [], what = pairs() ? "pair" : "image";
+  const lines = [el("p", { class: `alert ${wrong.length ? "bad" : "good"}`, role: "status" }, wrong.length ? "The images cannot be trained on as they are:" : `${said.pairs} ${what}${said.pairs === 1 ? " fits" : "s fit"}. ${said.sentence ?? ""}`)];
+  if (wrong.length) lines.push(el("ul", {}, ...wrong.map((w) => el("li", {}, w))));
+  lines.push(...(said.notes ?? []).map((note) => el("p", { class: "alert warn small" }, note)));
+  if (said.previews?.length) lines.push(el("p", { class: "soft small" }, pairs() ? "Images beside their targets:" : "The first images:"), el("div", { class: `previews ${pairs() ? "pairs" : ""}` }, ...said.previews.map((p, i) => el("img", { src: p.address, alt: `${pairs() ? "Pair" : "Image"} ${i + 1}` }))));
+  $("checked").replaceChildren(...lines, el("div", { id: "patches" }));
   checked = !wrong.length;
-  estimate(said);
-  if (value("where") === "upload") await patches();
+  pixels = said.pixels || null;
+  estimate();
+  if (checked) await patches().catch(() => {});
+}
+
+// The first image, where the browser has it or may read it.
+async function firstImage() {
+  if (value("where") === "upload") return chosen.source[0];
+  const [, id, folder] = /^data:([^/]+)\/?(.*)$/.exec(places.source) ?? [];
+  if (!id) return null;
+  const { files } = await json(`/v1/data/${id}`);
+  const first = files.find((f) => f.path.startsWith(folder));
+  return first ? (await ask(first.address)).blob() : null;
 }
 
 // What the network will see: patches from the first image, turned and flipped as in training.
 async function patches() {
-  const image = await openImage(chosen.source[0]);
+  const first = await firstImage();
+  if (!first) return;
+  const image = await openImage(first);
   const asked = parseInt($("p-patch_size")?.value, 10);
   const size = Math.min(Number.isFinite(asked) ? asked : 64, image.width, image.height);
   const place = { z: Math.floor(image.sizes.z / 2) };
@@ -177,13 +193,21 @@ async function patches() {
     patch.setAttribute("aria-label", `Patch ${i + 1}`);
     shown.push(patch);
   }
-  $("checked").append(el("p", { class: "soft small" }, `Patches of ${size} × ${size} pixels${augmented ? ", turned and flipped as in training" : ""}:`), el("div", { class: "patches" }, ...shown));
+  $("patches").replaceChildren(el("p", { class: "soft small" }, `Patches of ${size} × ${size} pixels${augmented ? ", turned and flipped as in training" : ""}:`), el("div", { class: "patches" }, ...shown));
 }
 
-function estimate(said) {
-  const guess = said.estimate ?? {};
-  const parts = [guess.seconds != null ? `about ${duration(guess.seconds)}` : "", guess.memory_bytes != null ? `about ${bytes(guess.memory_bytes)} of memory` : guess.memory_mib != null ? `about ${bytes(guess.memory_mib * 1048576)} of memory` : "", guess.sentence ?? ""].filter(Boolean);
-  $("estimate").replaceChildren(...(parts.length ? [el("p", { class: "alert" }, parts.join(", "))] : []));
+// What it will take, by what trainings of its kind took here; asked anew with every change.
+const PAUSE_MS = 400;
+let asked = 0;
+async function estimate() {
+  const mine = ++asked;
+  await new Promise((later) => setTimeout(later, PAUSE_MS));
+  if (mine !== asked) return;
+  const order = { family: family().name, ndim: +value("ndim"), preset: value("preset"), parameters: form.values(), ...(pixels ? { pixels } : {}) };
+  let line;
+  try { line = el("p", { class: "alert" }, (await (await send("/v1/jobs/estimate", order)).json()).sentence); }
+  catch (error) { line = error.status === 404 ? null : el("p", { class: "alert warn" }, error.message); }
+  if (mine === asked) $("estimate").replaceChildren(...(line ? [line] : []));
 }
 
 // --- starting -------------------------------------------------------------------------------
