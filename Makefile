@@ -26,7 +26,7 @@ export BENTOML_DO_NOT_TRACK := true
 
 SERVE := .venvs/serve
 
-.PHONY: help demo up down status test test-quick test-cluster backup restore lint bench accuracy reproduce-spots screenshots clean setup images locks \
+.PHONY: help demo up down status test test-quick test-cluster backup restore lint bench accuracy reproduce-spots screenshots screenshots-fiji clean setup images locks \
     $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
 
 help:
@@ -145,6 +145,9 @@ reproduce-spots: $(SERVE)/.ready .venvs/n2v/.ready
 	@$(SPOTS_TRAINING) --out "$(REPRODUCTION)/ours"
 	@$(SERVE)/bin/python -m training.n2v.spots_report --out "$(REPRODUCTION)" \
 	    $(if $(wildcard $(SPOTS)),"$(REPRODUCTION)/slides") "$(REPRODUCTION)/ours"
+
+screenshots-fiji: $(SERVE)/.ready
+	@$(SERVE)/bin/python -m tests.fiji.screenshots $(ARGS)
 
 clean:
 	rm -rf .venvs var

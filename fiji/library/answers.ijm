@@ -109,10 +109,16 @@ function micserve_cell(line, column) {
 	return substring(line, 0, end);
 }
 
+// One line of the Log, with the time.
+function micserve_say(words) {
+	getDateAndTime(year, month, weekday, day, hour, minute, second, millisecond);
+	print(IJ.pad(hour, 2) + ":" + IJ.pad(minute, 2) + ":" + IJ.pad(second, 2) + "  " + words);
+}
+
 // What the server noticed about the image, into the Log.
 function micserve_remarks() {
 	warnings = micserve_header("x-micserve-warnings");
 	trust = micserve_header("x-micserve-trust");
-	if (warnings != "") print("micserve: " + warnings);
-	if (trust != "") print("micserve: trust " + trust);
+	if (warnings != "") micserve_say("note: " + warnings);
+	if (trust != "") micserve_say("trust: " + trust);
 }

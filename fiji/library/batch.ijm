@@ -31,6 +31,7 @@ function micserve_batch(input, output, model, parameters, outlines) {
 		Table.set("file", n, names[n], table); Table.set("state", n, state, table);
 		Table.set("seconds", n, d2s((getTime() - start) / 1000, 1), table); Table.set("message", n, said, table);
 		Table.update(table);
+		micserve_say("" + names[n] + ": " + state + " " + said);
 	}
 	showProgress(1);
 	micserve_keep("on-error", mode);

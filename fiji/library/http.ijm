@@ -81,6 +81,9 @@ function micserve_temp(ending) {
 	return folder + "x" + IJ.pad(floor(random * 1e9), 9) + "-" + floor(getTime() % 1e9) + ending;
 }
 
+// In bytes. File.length alone is compared as text: there "9" is more than "29".
+function micserve_size(path) { return parseFloat("" + File.length(path)); }
+
 function micserve_delete(path) { if (path != "") { if (File.exists(path)) done = File.delete(path); } }
 
 // A text file as UTF-8, whatever this computer's own encoding is.
@@ -136,7 +139,8 @@ function micserve_config(method, path, body, accept) {
 	c += "header = " + micserve_quote("Accept: " + accept) + "\nheader = \"Expect:\"\n";
 	token = micserve_setting("token", "");
 	if (token != "") c += "header = " + micserve_quote("Authorization: Bearer " + token) + "\n";
-	if (body != "") c += "header = \"Content-Type: application/octet-stream\"\n";
+	type = "application/octet-stream"; if (endsWith(body, ".json")) type = "application/json";
+	if (body != "") c += "header = " + micserve_quote("Content-Type: " + type) + "\n";
 	return c;
 }
 
@@ -150,7 +154,7 @@ function micserve_wait() {
 	+ "while (!done) { wait(pause); if (pause < 100) pause += 5; "
 	+ "if (File.exists(errors)) { if (File.length(errors) > 0) { wait(100); done = true; } } "
 	+ "if (!done) if (File.exists(head)) if (File.length(head) > 0) { t = toLowerCase(File.openAsRawString(head, 20000)); "
-	+ "if (endsWith(t, '\\r\\n\\r\\n')) { i = lastIndexOf(t, 'content-length:'); got = 0; if (File.exists(out)) got = File.length(out); "
+	+ "if (endsWith(t, '\\r\\n\\r\\n')) { i = lastIndexOf(t, 'content-length:'); got = 0; if (File.exists(out)) got = parseFloat('' + File.length(out)); "
 	+ "if (i >= 0) { n = parseInt(String.trim(substring(t, i + 15, indexOf(t, '\\n', i)))); if (got >= n) done = true; } "
 	+ "else if (indexOf(t, 'chunked') < 0) done = true; "
 	+ "else { if (got == before) still++; else still = 0; before = got; if (still > 20) done = true; } } } "

@@ -57,7 +57,7 @@ function micserve_show(path, title) {
 // Every label a colour of its own, the background black.
 function micserve_colour_labels() {
 	getMinAndMax(low, high);
-	Stack.getStatistics(count, mean, low, high);
+	if (nSlices > 1) Stack.getStatistics(count, mean, low, high); else getStatistics(count, mean, low, high);
 	reds = newArray(256); greens = newArray(256); blues = newArray(256);
 	for (i = 1; i < 256; i++) {
 		hue = (i * 0.6180339887) % 1; v = 155 + 50 * (i % 3); k = hue * 6; f = k - floor(k); w = v * (1 - f); u = v * f; low = 40;

@@ -9,7 +9,7 @@ function micserve_predict(model, parameters) {
 	source = getImageID(); title = getTitle();
 	area = micserve_word(parameters, "area", "image"); planes = micserve_word(parameters, "planes", "all");
 	if (area == "selection" && !micserve_has_area()) return micserve_fail("input", "The image has no selection that could be cut out. Draw one, or process the whole image.");
-	showStatus("micserve: saving a copy of " + title);
+	showStatus("micserve: saving a copy of " + title); start = getTime();
 	body = micserve_copy(area, planes); out = micserve_temp(".tif");
 	ok = micserve_run_model(model, micserve_query(parameters), body, out);
 	micserve_delete(body);
@@ -22,17 +22,24 @@ function micserve_predict(model, parameters) {
 	Property.set("micserve.model", made); Property.set("micserve.source", title);
 	kind = micserve_word(parameters, "result", "");
 	if (kind == "labels") micserve_colour_labels();
+	micserve_say("" + made + " on " + title + " (" + area + ", " + planes + "): " + d2s((getTime() - start) / 1000, 1) + " s");
 	showStatus("micserve: " + made + " is done");
 	return result;
 }
 
+// Large images go as jobs of the server, which have progress; small ones are back sooner without.
 function micserve_run_model(model, query, body, out) {
+	micserve_keep("made", "");
+	large = parseFloat(micserve_setting("large", "64")) * 1000000;
+	size = micserve_size(body);
+	if (size > large) { ok = micserve_run_job(model, query, body, out); return ok; }
 	micserve_keep("wait.words", model + " is at work");
 	return micserve_request("POST", "/v1/models/" + micserve_name(model) + "/predict?" + query + micserve_pointer(model), body, "*/*", out);
 }
 
 // Which version it was, as the last answer says: "n2v-spots@3".
 function micserve_made(model) {
+	made = micserve_kept("made"); if (made != "") return made;
 	version = micserve_header("x-micserve-version");
 	if (version == "") return model;
 	return "" + micserve_header("x-micserve-model") + "@" + version;

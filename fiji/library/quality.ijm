@@ -23,6 +23,7 @@ function micserve_qc(prediction, truth, source) {
 	files = split(micserve_read(list), "\n"); micserve_delete(list);
 	maps = micserve_show_maps(files);
 	micserve_show_metrics(files, prediction);
+	micserve_keep("report.of", prediction);
 	micserve_show_report(files);
 	return maps;
 }
@@ -71,7 +72,7 @@ function micserve_show_report(files) {
 	path = micserve_fetch(files, "report.html");
 	if (path == "") return;
 	micserve_keep("report", path);
-	print("micserve: the report is " + path);
+	micserve_say("the quality report of " + micserve_kept("report.of") + " is " + path);
 	browser = micserve_kept("browser");
 	if (browser != "off") run("URL...", "url=[file://" + path + "]");
 }

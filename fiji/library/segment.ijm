@@ -9,7 +9,7 @@ function micserve_segment(model, parameters) {
 	source = getImageID(); title = getTitle();
 	area = micserve_word(parameters, "area", "image"); planes = micserve_word(parameters, "planes", "all");
 	if (area == "selection" && !micserve_has_area()) return micserve_fail("input", "The image has no selection that could be cut out. Draw one, or process the whole image.");
-	body = micserve_copy(area, planes); list = micserve_temp(".tsv");
+	start = getTime(); body = micserve_copy(area, planes); list = micserve_temp(".tsv");
 	ok = micserve_list_model(model, micserve_query(parameters), body, list);
 	micserve_delete(body);
 	if (!ok) { micserve_delete(list); return -1; }
@@ -28,13 +28,14 @@ function micserve_segment(model, parameters) {
 	micserve_delete(labels);
 	micserve_colour_labels();
 	Property.set("micserve.model", made); Property.set("micserve.source", title);
+	micserve_say("" + made + " on " + title + " (" + area + ", " + planes + "): " + count + " objects, " + d2s((getTime() - start) / 1000, 1) + " s");
 	showStatus("micserve: " + count + " objects by " + made);
 	return count;
 }
 
 // The model's whole result as a list of files: name, bytes, address.
 function micserve_list_model(model, query, body, list) {
-	micserve_keep("wait.words", model + " is at work");
+	micserve_keep("wait.words", model + " is at work"); micserve_keep("made", "");
 	ok = micserve_request("POST", "/v1/models/" + micserve_name(model) + "/predict?" + query + micserve_pointer(model), body, "text/tab-separated-values", list);
 	if (ok) ok = micserve_expect("text/tab-separated-values");
 	return ok;
@@ -78,7 +79,7 @@ function micserve_show_outlines(path, parameters, source, area, planes) {
 
 function micserve_overlay(source, before, after) {
 	selectImage(source);
-	if (Overlay.size > 0) { print("micserve: " + getTitle() + " has an overlay of its own, which stays; the outlines are in the ROI Manager."); return; }
+	if (Overlay.size > 0) { micserve_say("" + getTitle() + " has an overlay of its own, which stays; the outlines are in the ROI Manager."); return; }
 	if (before == 0) { run("From ROI Manager"); return; }
 	for (i = before; i < after; i++) { roiManager("select", i); Overlay.addSelection; }
 	Overlay.show;

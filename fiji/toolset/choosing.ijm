@@ -1,10 +1,5 @@
 // micserve, the toolset: which models there are, the fitting ones first, and what each may be asked.
 
-// Names for the menu, as they were when the list was last read; tools cannot ask a server while they are installed.
-function micserve_menu_of_models() {
-	return Array.concat(split(call("ij.Prefs.get", "micserve.menu", "n2v"), ","), newArray("-", "Read the list again"));
-}
-
 function micserve_select(item) {
 	micserve_on_error("dialog");
 	if (item == "Read the list again") {
@@ -13,13 +8,14 @@ function micserve_select(item) {
 		micserve_remember_menu(lines);
 		return;
 	}
-	micserve_set("model", item);
+	if (item == "no list yet") { showMessage("micserve: models", "Choose 'Read the list again' first."); return; }
+	micserve_set("model", item); micserve_set("nuclei", item);
 	showStatus("micserve: " + item + " is selected");
 }
 
 function micserve_remember_menu(lines) {
 	names = newArray(0);
-	for (i = 1; i < lines.length; i++) names = Array.concat(names, micserve_cell(lines[i], 0));
+	for (i = 1; i < lines.length; i++) { name = micserve_cell(lines[i], 0); names = Array.concat(names, name); }
 	if (names.length > 0) micserve_set("menu", String.join(names, ","));
 }
 
@@ -96,14 +92,15 @@ function micserve_ask_parameters(model) {
 	for (k = 1; k < lines.length; k++) {
 		key = micserve_cell(lines[k], 0);
 		help += "<p><b>" + key + "</b>: " + micserve_cell(lines[k], 6) + "</p>";
-		micserve_add_field(lines[k], micserve_word(before, key, micserve_cell(lines[k], 2)));
+		default = micserve_cell(lines[k], 2);
+		micserve_add_field("" + lines[k], "" + micserve_word(before, key, default));
 	}
 	Dialog.addCheckbox("back_to_defaults", false);
 	Dialog.addHelp(help);
 	Dialog.show();
 	words = "";
 	for (k = 1; k < lines.length; k++) {
-		value = micserve_read_field(lines[k]);
+		value = micserve_read_field("" + lines[k]);
 		default = micserve_cell(lines[k], 2);
 		if (value != default && value != "") words += " " + micserve_cell(lines[k], 0) + "=" + replace(value, " ", "");
 	}
@@ -117,8 +114,9 @@ function micserve_add_field(line, value) {
 	low = micserve_cell(line, 3); high = micserve_cell(line, 4); range = "";
 	if (low != "" && high != "") range = " (" + low + " to " + high + ")";
 	else if (low != "") range = " (" + low + " or more)";
-	if (kind == "choice") Dialog.addChoice(key, split(micserve_cell(line, 5), "|"), value);
-	else if (kind == "boolean") Dialog.addCheckbox(key, value == "true");
+	choices = split(micserve_cell(line, 5), "|");
+	if (kind == "choice") Dialog.addChoice(key, choices, value);
+	else if (kind == "boolean") Dialog.addCheckbox(key, (value == "true"));
 	else Dialog.addString(key + range, value, 10);
 }
 

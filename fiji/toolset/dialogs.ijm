@@ -83,36 +83,32 @@ function micserve_ask_predict() {
 	Dialog.addCheckbox("preview on a crop", false);
 	Dialog.addHelp("" + micserve_server() + "/fiji/");
 	Dialog.show();
-	model = micserve_pinned(Dialog.getChoice()); part = micserve_read_part();
+	model = micserve_pinned("" + Dialog.getChoice()); part = micserve_read_part();
 	change = Dialog.getCheckbox(); preview = Dialog.getCheckbox();
 	micserve_remember("model", model);
 	if (change) if (!micserve_ask_parameters(model)) return;
 	selectImage(source);
 	words = String.trim("" + micserve_chosen(model) + part);
-	if (preview) if (!micserve_preview(source, model, micserve_chosen(model))) return;
+	if (preview) if (!micserve_preview(source, model, "" + micserve_chosen(model))) return;
 	selectImage(source);
 	micserve_record("micserve_predict(\"" + model + "\", \"" + words + "\");");
 	micserve_predict(model, words);
 }
 
-// Runs the model on a crop of what is shown, and asks whether to go on.
+// Runs the model on a crop of what is shown (of the selection, or of the middle), and asks whether to go on.
 function micserve_preview(source, model, words) {
-	selectImage(source);
-	x = maxOf(0, floor(getWidth() / 2) - 128); y = maxOf(0, floor(getHeight() / 2) - 128); width = 256; height = 256;
-	has = (selectionType() >= 0);
-	if (has) { getSelectionBounds(x, y, w, h); x = maxOf(0, x); y = maxOf(0, y); width = minOf(256, w); height = minOf(256, h); run("Select None"); }
+	selectImage(source); title = getTitle();
 	setBatchMode(true);
 	run("Duplicate...", "title=micserve-preview");
-	makeRectangle(x, y, width, height);
+	width = minOf(256, getWidth()); height = minOf(256, getHeight());
+	makeRectangle(floor((getWidth() - width) / 2), floor((getHeight() - height) / 2), width, height);
 	run("Crop");
-	rename("preview of " + micserve_result_title(getTitle(), "source"));
+	rename("preview of " + title);
 	setBatchMode("exit and display");
 	crop = getImageID();
-	selectImage(source); if (has) run("Restore Selection");
-	selectImage(crop);
 	result = micserve_predict(model, words);
 	if (result == 0) { selectImage(crop); close(); return false; }
-	go = getBoolean("This is the middle of the image, before and after.\nProcess the image?", "Process", "Stop here");
+	go = getBoolean("This is a crop of the image, before and after.\nProcess the image?", "Process", "Stop here");
 	if (go) { selectImage(crop); close(); selectImage(result); close(); }
 	return go;
 }
@@ -132,7 +128,7 @@ function micserve_ask_segment() {
 	Dialog.addCheckbox("change parameters", false);
 	Dialog.addHelp("" + micserve_server() + "/fiji/");
 	Dialog.show();
-	model = micserve_pinned(Dialog.getChoice()); part = micserve_read_part();
+	model = micserve_pinned("" + Dialog.getChoice()); part = micserve_read_part();
 	if (Dialog.getCheckbox()) part += " rois=replace";
 	change = Dialog.getCheckbox();
 	micserve_remember("nuclei", model);
@@ -189,5 +185,5 @@ function micserve_ask_batch() {
 	if (change) if (!micserve_ask_parameters(model)) return;
 	outlines = "false"; if (indexOf(label, "StarDist") >= 0) outlines = "true";
 	micserve_record("micserve_batch(\"" + input + "\", \"" + output + "\", \"" + model + "\", \"" + micserve_chosen(model) + "\", " + outlines + ");");
-	micserve_batch(input, output, model, micserve_chosen(model), outlines == "true");
+	micserve_batch(input, output, model, "" + micserve_chosen(model), (outlines == "true"));
 }

@@ -35,6 +35,7 @@ from services.gateway.parts import Accept, Here, Parts, open_parts
 from services.gateway.promotions import add_promotions
 from services.gateway.quality_routes import add_quality
 from services.gateway.settings import GatewaySettings
+from services.gateway.training_tables import add_training_tables
 
 DESCRIPTION = (
     "Send an image to a model and get the result back; compare a result with ground truth. "
@@ -90,6 +91,7 @@ def create_app(
     add_login(app, settings)
     add_pages(app)
     add_fiji(app)
+    add_training_tables(app)
     describe(app, accounts_on=settings.accounts_on)
     return app
 

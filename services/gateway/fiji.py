@@ -23,8 +23,11 @@ FOLDER = Path(__file__).resolve().parents[2] / "fiji"
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 """Stands in the files where a server's own address goes."""
 
-LIBRARY = ("http", "answers", "images", "predict", "segment", "quality", "batch")
-TOOLS = ("tools", "dialogs", "choosing")
+LIBRARY = (
+    *("http", "answers", "images", "predict", "segment", "quality", "batch"),
+    *("jobs", "train"),
+)
+TOOLS = ("tools", "dialogs", "choosing", "training")
 
 SCRIPTS = tuple(
     f"micserve_{what}.{language}"
@@ -93,7 +96,7 @@ def add_fiji(app: FastAPI) -> None:
     @app.get("/fiji", include_in_schema=False)
     @app.get("/fiji/", include_in_schema=False)
     async def page(request: Request) -> Response:
-        return framed(request, "fiji.html", address=address_of(request))
+        return framed(request, "fiji.html", address=address_of(request), scripts=SCRIPTS)
 
     @app.get("/fiji/pictures/{name}", include_in_schema=False)
     async def picture(name: str) -> Response:

@@ -1,5 +1,6 @@
 import ij.IJ;
 import ij.ImageJ;
+import ij.gui.Toolbar;
 import ij.WindowManager;
 import ij.macro.Interpreter;
 import java.awt.*;
@@ -58,7 +59,11 @@ public class ImageJDriver {
             case "fields": return fields(window(words[1]));
             case "set": return set(window(words[1]), words[2], words[3]);
             case "press": return press(window(words[1]), words[2]);
-            case "escape": return escape();
+            case "key": return key(Integer.parseInt(words[1]));
+            case "tools": return new String[] {"ok", toolsAtWork()};
+            case "click": return click(words[1], words[2].equals("right"));
+            case "open": return open(words[1]);
+            case "toolset": return toolset(words[1]);
             case "picture": return picture(words[1], words[2]);
             case "log": return new String[] {"ok", IJ.getLog() == null ? "" : IJ.getLog()};
             default: throw new IllegalArgumentException("no command " + words[0]);
@@ -164,6 +169,8 @@ public class ImageJDriver {
             else if (each instanceof Checkbox) found.add(((Checkbox) each).getLabel().trim() + "=" + ((Checkbox) each).getState());
             else if (each instanceof Choice) found.add(label + "=" + ((Choice) each).getSelectedItem() + "|" + items((Choice) each));
             else if (each instanceof TextComponent) found.add(label + "=" + ((TextComponent) each).getText());
+            else if (each instanceof javax.swing.text.JTextComponent) found.add(((javax.swing.text.JTextComponent) each).getText());
+            else if (each instanceof javax.swing.JButton) found.add("[" + ((javax.swing.JButton) each).getText() + "]");
             else if (each instanceof Button) found.add("[" + ((Button) each).getLabel().trim() + "]");
             else if (each.getClass().getSimpleName().equals("MultiLineLabel")) found.add(lines(each));
             else if (each instanceof javax.swing.JLabel) found.add(String.valueOf(((javax.swing.JLabel) each).getText()));
@@ -226,6 +233,12 @@ public class ImageJDriver {
                 return new String[] {"ok"};
             }
         }
+        for (final Component each : inside(window)) {
+            if (each instanceof javax.swing.JButton && ((javax.swing.JButton) each).getText().trim().equals(wanted)) {
+                EventQueue.invokeLater(new Runnable() { public void run() { ((javax.swing.JButton) each).doClick(); } });
+                return new String[] {"ok"};
+            }
+        }
         throw new IllegalArgumentException("no button " + wanted + " in " + title(window));
     }
 
@@ -241,13 +254,85 @@ public class ImageJDriver {
         }
     }
 
-    /** What ImageJ does when its window gets an ESC key. */
-    private static String[] escape() {
+    /** What ImageJ does when its window gets a key. */
+    private static String[] key(final int code) {
         final ImageJ main = IJ.getInstance();
         EventQueue.invokeLater(new Runnable() { public void run() {
-            main.keyPressed(new KeyEvent(main, KeyEvent.KEY_PRESSED, System.currentTimeMillis(), 0, KeyEvent.VK_ESCAPE, (char) 27));
+            main.keyPressed(new KeyEvent(main, KeyEvent.KEY_PRESSED, System.currentTimeMillis(), 0, code, code == 27 ? (char) 27 : KeyEvent.CHAR_UNDEFINED));
         } });
         return new String[] {"ok"};
+    }
+
+    /** Macros that a tool or a key began and that have not ended; each runs in a thread that ImageJ names. */
+    private static String toolsAtWork() {
+        StringBuilder names = new StringBuilder();
+        for (Thread each : Thread.getAllStackTraces().keySet()) if (each.getName().endsWith("_Macro$")) names.append(each.getName());
+        return names.toString();
+    }
+
+    /** The mouse on a tool of the toolbar, found by how its name begins. */
+    private static String[] click(String name, boolean right) throws Exception {
+        String[] names = (String[]) field("names").get(Toolbar.getInstance());
+        for (int tool = 0; tool < names.length; tool++) {
+            if (names[tool] != null && names[tool].startsWith(name)) { mouse(tool, right); return new String[] {"ok", names[tool]}; }
+        }
+        throw new IllegalArgumentException("no tool " + name + " among " + java.util.Arrays.toString(names));
+    }
+
+    private static void mouse(int tool, boolean right) throws Exception {
+        final Toolbar bar = Toolbar.getInstance();
+        java.lang.reflect.Method toolAt = Toolbar.class.getDeclaredMethod("toolID", int.class);
+        toolAt.setAccessible(true);
+        int first = -1, last = -1;
+        for (int x = 0; x < bar.getWidth(); x++) {
+            if ((Integer) toolAt.invoke(bar, x) != tool) continue;
+            last = x;
+            if (first < 0) first = x;
+        }
+        if (first < 0) throw new IllegalArgumentException("tool " + tool + " is not on the bar");
+        int button = right ? java.awt.event.MouseEvent.BUTTON3 : java.awt.event.MouseEvent.BUTTON1;
+        int held = right ? java.awt.event.InputEvent.BUTTON3_DOWN_MASK : java.awt.event.InputEvent.BUTTON1_DOWN_MASK;
+        final java.awt.event.MouseEvent event = new java.awt.event.MouseEvent(bar, java.awt.event.MouseEvent.MOUSE_PRESSED,
+            System.currentTimeMillis(), held, (first + last) / 2, 10, 1, right, button);
+        EventQueue.invokeLater(new Runnable() { public void run() { bar.mousePressed(event); } });
+    }
+
+    private static java.lang.reflect.Field field(String name) throws NoSuchFieldException {
+        java.lang.reflect.Field field = Toolbar.class.getDeclaredField(name);
+        field.setAccessible(true);
+        return field;
+    }
+
+    /** What happens to a file that is dropped onto ImageJ. */
+    private static String[] open(final String path) {
+        new Thread(new Runnable() { public void run() { new ij.io.Opener().openAndAddToRecent(path); } }).start();
+        return new String[] {"ok"};
+    }
+
+    /** Choose a toolset in the menu that >> opens, or say what is in it. */
+    private static String[] toolset(String wanted) throws Exception {
+        final Toolbar bar = Toolbar.getInstance();
+        java.lang.reflect.Method fill = Toolbar.class.getDeclaredMethod("showSwitchPopupMenu", java.awt.event.MouseEvent.class);
+        fill.setAccessible(true);
+        final java.awt.event.MouseEvent press = new java.awt.event.MouseEvent(bar, java.awt.event.MouseEvent.MOUSE_PRESSED, System.currentTimeMillis(), 0, bar.getWidth() - 8, 10, 1, false);
+        final java.lang.reflect.Method filled = fill;
+        EventQueue.invokeAndWait(new Runnable() { public void run() {
+            try { filled.invoke(bar, press); } catch (ReflectiveOperationException problem) { throw new IllegalStateException(problem); }
+        } });
+        PopupMenu menu = (PopupMenu) field("switchPopup").get(bar);
+        List<String> labels = new ArrayList<String>();
+        labels.add("ok");
+        for (int i = 0; i < menu.getItemCount(); i++) {
+            final MenuItem item = menu.getItem(i);
+            labels.add(item.getLabel());
+            if (!(item instanceof CheckboxMenuItem) || !item.getLabel().trim().equals(wanted)) continue;
+            ((CheckboxMenuItem) item).setState(true);
+            EventQueue.invokeAndWait(new Runnable() { public void run() {
+                bar.itemStateChanged(new java.awt.event.ItemEvent((CheckboxMenuItem) item, java.awt.event.ItemEvent.ITEM_STATE_CHANGED, item.getLabel(), java.awt.event.ItemEvent.SELECTED));
+            } });
+            return new String[] {"chosen"};
+        }
+        return labels.toArray(new String[0]);
     }
 
     /** Of one window, of the whole screen (""), or of all windows together ("*"), as PNG. */

@@ -23,6 +23,8 @@ JYTHON = Path("/usr/share/java/jython.jar")
 JYTHON_HOME = Path("/usr/share/jython")
 DRIVER = Path(__file__).with_name("ImageJDriver.java")
 PATIENCE_S = 120
+ESCAPE = 27
+MACRO_ERROR = "Macro Error"
 SCREEN = "1400x1000x24"
 PARAMETER = re.compile(
     r"#@(?P<output>output)? ?(?P<type>\w+) (?:\((?P<attributes>.*)\) )?(?P<name>\w+)$"
@@ -46,27 +48,39 @@ class ImageJ:
     """One ImageJ with its own home and preferences."""
 
     home: Path
+    classes: Path | None = None
+    """Of the driver, where another ImageJ has compiled it already."""
     java: tuple[str, ...] = ()
+    by_hand: bool = field(default=False, init=False)
+    """Whether what runs was begun by a key or the mouse, and so belongs to no macro of ours."""
+    decorated: bool = False
+    """Whether windows get frames and title bars, for pictures; needs openbox."""
     display: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    manager: subprocess.Popen[bytes] | None = field(default=None, init=False)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
-        classes = self.home / "classes"
-        subprocess.run(["javac", "-cp", JAR, "-d", classes, DRIVER], check=True, timeout=PATIENCE_S)
+        if self.classes is None:
+            self.classes = self.home / "classes"
+            compiler = ["javac", "-nowarn", "-cp", JAR, "-d", self.classes, DRIVER]
+            subprocess.run(compiler, check=True, timeout=PATIENCE_S)
         screen = self._start_display()
+        display = {**os.environ, "DISPLAY": f":{screen}", "LC_ALL": "C.UTF-8"}
+        if self.decorated:
+            self.manager = subprocess.Popen(["openbox"], env=display, start_new_session=True)
         (self.home / "tmp").mkdir(exist_ok=True)
         self.process = subprocess.Popen(
             [
                 "java", f"-Duser.home={self.home}", f"-Djava.io.tmpdir={self.home / 'tmp'}",
                 f"-Dplugins.dir={self.home / 'ImageJ'}", "-Xmx1g", f"-Dpython.home={JYTHON_HOME}",
                 f"-Dpython.cachedir={self.home / 'jython'}", *self.java,
-                "-cp", f"{JAR}:{classes}:{GROOVY}:{JYTHON}", "ImageJDriver",
+                "-cp", f"{JAR}:{self.classes}:{GROOVY}:{JYTHON}", "ImageJDriver",
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(self.home / "imagej.log").open("ab"),
-            env={**os.environ, "DISPLAY": f":{screen}", "LC_ALL": "C.UTF-8"},
+            env=display,
             cwd=self.home,
             start_new_session=True,
         )  # fmt: skip
@@ -74,7 +88,17 @@ class ImageJ:
     def _start_display(self) -> str:
         reading, writing = os.pipe()
         self.display = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(writing), "-screen", "0", SCREEN, "-nolisten", "tcp"],
+            [
+                "Xvfb",
+                "-displayfd",
+                str(writing),
+                "-screen",
+                "0",
+                SCREEN,
+                "-nolisten",
+                "tcp",
+                "-wr",
+            ],
             pass_fds=(writing,),
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -84,7 +108,7 @@ class ImageJ:
             return pipe.readline().strip()
 
     def stop(self) -> None:
-        for program in (self.process, self.display):
+        for program in (self.process, self.manager, self.display):
             if program is not None and program.poll() is None:
                 os.killpg(program.pid, signal.SIGKILL)
                 program.wait()
@@ -112,6 +136,7 @@ class ImageJ:
 
     def begin(self, macro: str, argument: str = "") -> None:
         """Start a macro, and come back at once."""
+        self.by_hand = False
         self.ask("start", macro, argument)
 
     def finish(self, patience_s: float = PATIENCE_S) -> str:
@@ -148,6 +173,7 @@ class ImageJ:
             words += [match["name"], match["type"], value]
         plain = "\n".join("" if line.startswith("#@") else line for line in lines)
         language = {".groovy": "groovy", ".py": "python"}[path.suffix]
+        self.by_hand = False
         self.ask("script", language, plain, outputs, *words)
 
     def windows(self) -> list[str]:
@@ -156,9 +182,12 @@ class ImageJ:
 
     def wait_for_window(self, title: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while not any(window.partition(":")[2] == title for window in self.windows()):
-            state, *rest = self.ask("join", "50")
-            assert state == "running", f"the macro ended before {title!r} was shown: {rest}"
+        while title not in (titles := [window.partition(":")[2] for window in self.windows()]):
+            if MACRO_ERROR in titles:
+                raise MacroError("\n".join(self.ask("fields", MACRO_ERROR)))
+            if not self.by_hand:
+                state, *rest = self.ask("join", "50")
+                assert state == "running", f"the macro ended before {title!r} was shown: {rest}"
             assert time.monotonic() < deadline, f"no window {title!r}, only {self.windows()}"
 
     def dialog(self, title: str) -> list[str]:
@@ -180,7 +209,35 @@ class ImageJ:
         self.ask("press", title, button)
 
     def escape(self) -> None:
-        self.ask("escape")
+        self.key(ESCAPE)
+
+    def key(self, code: int) -> None:
+        """A key for ImageJ's window: 27 is ESC, 111 + n is Fn."""
+        if code != ESCAPE:
+            self.wait_for_tools()
+            self.by_hand = True
+        self.ask("key", str(code))
+
+    def click(self, tool: str, *, right: bool = False) -> None:
+        """The mouse on a tool whose name begins like this."""
+        self.wait_for_tools()
+        self.by_hand = True
+        self.ask("click", tool, "right" if right else "left")
+
+    def wait_for_tools(self) -> None:
+        """Until what the last tool or key began has ended: a person is never quicker than that."""
+        deadline = time.monotonic() + PATIENCE_S
+        while names := self.ask("tools")[1]:
+            assert time.monotonic() < deadline, f"{names} is still at work; {self.windows()}"
+
+    def drop(self, path: Path) -> None:
+        """A file onto ImageJ's window."""
+        self.by_hand = True
+        self.ask("open", str(path))
+
+    def toolset(self, name: str) -> list[str]:
+        """Choose a toolset in the menu of >>; what is there, if it is not."""
+        return self.ask("toolset", name)
 
     def log(self) -> str:
         return self.ask("log")[1]
