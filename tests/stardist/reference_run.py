@@ -99,6 +99,7 @@ def train(model, scenes, epochs, steps):
 
 def main(folder):
     tf.keras.utils.set_random_seed(0)
+    tf.config.experimental.enable_op_determinism()
     small = {
         "unet_n_filter_base": 8,
         "net_conv_after_unet": 16,
@@ -123,7 +124,7 @@ def main(folder):
         name="deep", basedir=str(folder),
     )  # fmt: skip
     radii = [(3, 5), (6, 10), (6, 10)]
-    train(deep, [scene((24, 64, 64), 20, radii, seed) for seed in range(3)], 4, 30)
+    train(deep, [scene((24, 64, 64), 20, radii, seed) for seed in range(3)], 4, 60)
     export(deep, folder / "deep.onnx", 3)
     crowded["deep"] = reference(
         folder, "deep", deep, [scene((27, 71, 83), 30, radii, 20)[0]], (1, 2, 2)

@@ -115,7 +115,7 @@ def test_objects_are_those_of_predict_instances(expected, backend, contract, nam
 
 
 def test_the_reference_holds_many_objects(expected):
-    # Another processor trains another network: 17 to 40 objects were seen.
+    # Another processor may train another network.
     assert expected["labels0_1.0"].max() > 10
     assert np.array_equal(expected["labels0_1.0"], expected["tiled0"])
 
