@@ -17,6 +17,7 @@ from micserve.artifact import rdf, zoo
 from micserve.artifact.contract import Head, ModelContract
 from micserve.artifact.halo import RUNTIME_ERRORS, measure_halo
 from micserve.artifact.package import Package, open_package
+from micserve.artifact.rounding import difference
 from micserve.artifact.verification import Check, Verification
 from micserve.errors import MicserveError, PackageError
 from micserve.files import sha256_of
@@ -138,7 +139,7 @@ def _test_tensors(package: Package, run: Run) -> Check:
         answers = _answers(contract, run, affine.apply(sample))
         for name, expected in package.test_output.items():
             got = affine.invert(answers[name]) if contract.described_in_grey else answers[name]
-            worst = max(worst, _difference(got, expected[number]))
+            worst = max(worst, difference(name, got, expected[number]))
     return Check(
         name="test tensors",
         passed=worst <= REPRODUCED,
@@ -219,7 +220,7 @@ def _tiling_difference(
         answers = _answers(contract, run, padded.read(part.read))
         for head in contract.network.heads:
             tiled[head.name][_in_head(part.write, head)] = answers[head.name][_core(part, head)]
-    return max(_difference(tiled[name], whole[name]) for name in whole)
+    return max(difference(name, tiled[name], whole[name]) for name in whole)
 
 
 def _core(tile: Tile, head: Head) -> tuple[slice, ...]:
@@ -239,15 +240,6 @@ def _answers(contract: ModelContract, run: Run, values: Float) -> dict[str, Floa
     if sorted(answers) != sorted(expected):
         raise PackageError(f"the network answers {sorted(answers)}; expected {sorted(expected)}")
     return {name: answers[name][0] for name in expected}
-
-
-def _difference(got: Float, expected: Float) -> float:
-    """Largest absolute difference, as a share of the expected range; infinite if not comparable."""
-    if got.shape != expected.shape:
-        return float("inf")
-    span = float(np.ptp(expected)) or float(np.abs(expected).max()) or 1.0
-    worst = float(np.abs(got.astype(np.float64) - expected).max()) / span
-    return worst if np.isfinite(worst) else float("inf")
 
 
 def _pixels(halo: tuple[int, ...] | None) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micserve.artifact.package import Package, open_package
+from micserve.artifact.rounding import difference
 from micserve.backends import Backend, Provider
 from micserve.backends.onnx import OnnxBackend
 from micserve.errors import VerificationError
@@ -74,11 +75,11 @@ def replay(package: Package, backend: Backend) -> None:
     for number, sample in enumerate(package.test_input):
         answers = _answer(package, backend, sample)
         for head, expected in package.test_output.items():
-            difference = _relative_difference(answers[head], expected[number])
-            if not difference <= REPLAY_TOLERANCE:
+            found = difference(head, answers[head], expected[number])
+            if not found <= REPLAY_TOLERANCE:
                 raise VerificationError(
                     f"The model {package.contract.name} does not reproduce its own test output "
-                    f"on {backend.device}: it differs by {difference:.2g} of the range, and "
+                    f"on {backend.device}: it differs by {found:.2g} of the range, and "
                     f"{REPLAY_TOLERANCE:g} is allowed. It is not used; publish it again."
                 )
 
@@ -91,10 +92,3 @@ def _answer(
     heads = backend.run(affine.apply(sample)[None])
     restored = contract.described_in_grey
     return {name: affine.invert(v[0]) if restored else v[0] for name, v in heads.items()}
-
-
-def _relative_difference(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    if got.shape != expected.shape:
-        return float("inf")
-    scale = float(np.ptp(expected)) or float(np.abs(expected).max()) or 1.0
-    return float(np.abs(got - expected).max()) / scale

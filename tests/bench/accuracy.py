@@ -18,6 +18,9 @@ from pathlib import Path
 from training.common.measured import MODEL, Measured, read_measured
 
 ROOT = Path(__file__).resolve().parents[2]
+TOLD = ("framework agreement", "tiled equals whole", "bioimage.io test")
+"""The checks that are told in the document; a package has to pass some more."""
+
 BEGIN, END = "<!-- table: make accuracy -->", "<!-- end of table -->"
 
 
@@ -81,6 +84,16 @@ def table(found: Sequence[Measured]) -> str:
     return "\n".join(rows)
 
 
+def passed(found: Sequence[Measured]) -> str:
+    """What each package had to pass before it was measured, a line per model."""
+    lines = [
+        f"* **{one.model}**, {one.images}: {' '.join(one.checks[name] for name in TOLD)}"
+        for one in found
+        if set(TOLD) <= set(one.checks)
+    ]
+    return "\n".join(["What their packages passed before they were measured:", "", *lines])
+
+
 def write(document: Path, text: str) -> None:
     """Put the table between its marks."""
     words = document.read_text("utf-8")
@@ -111,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
         and not run(name, asked.images.absolute(), files[name].absolute())
     ]
     found = [one for file in files.values() if file.is_file() for one in read_measured(file)]
-    text = table(found)
+    text = f"{table(found)}\n\n{passed(found)}"
     print(f"\n{text}")
     if asked.write:
         write(asked.write, text)

@@ -21,6 +21,7 @@ from micserve.artifact.contract import (
     Tiling,
 )
 from micserve.artifact.halo import measure_halo
+from micserve.artifact.rounding import difference
 from micserve.artifact.verify import Check, Verification, verify_package
 from micserve.backends import Backend
 from micserve.backends.onnx import OnnxBackend
@@ -123,10 +124,7 @@ def compare(
     framework: Mapping[str, NDArray[np.float32]], onnx: Mapping[str, NDArray[np.float32]]
 ) -> Check:
     """Whether two runtimes give the same heads, head by head."""
-    worst = 0.0
-    for name, expected in framework.items():
-        span = float(np.ptp(expected)) or 1.0
-        worst = max(worst, float(np.abs(onnx[name] - expected).max()) / span)
+    worst = max(difference(name, onnx[name], expected) for name, expected in framework.items())
     return Check(
         name="framework agreement",
         passed=set(framework) == set(onnx) and worst <= AGREEMENT,
