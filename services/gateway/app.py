@@ -238,4 +238,5 @@ def _add_probes(app: FastAPI, metrics: GatewayMetrics) -> None:
     @app.get("/metrics", include_in_schema=False)
     async def scrape(here: Here) -> Response:
         metrics.registry_up.set(not here.directory.trouble)
+        metrics.note_jobs(here.jobs.active, here.jobs.ended)
         return Response(metrics.render(), media_type=exposition.CONTENT_TYPE)

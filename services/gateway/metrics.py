@@ -1,6 +1,7 @@
 """What Prometheus may ask of the gateway; `docs/metrics.md` lists it, a test compares."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -50,8 +51,31 @@ class GatewayMetrics:
             "1 when the registry answered the gateway the last time it was asked.",
             registry=registry,
         )
+        self.jobs = Gauge(
+            "micserve_jobs",
+            "Jobs that wait or run, by kind (train, predict) and state (queued, running).",
+            ["kind", "state"],
+            registry=registry,
+        )
+        self.jobs_ended = Gauge(
+            "micserve_jobs_ended",
+            "Jobs that ended while this gateway ran, by kind and how: finished, failed, cancelled.",
+            ["kind", "state"],
+            registry=registry,
+        )
         for family in FAMILIES:
             self.upstream_requests.labels(family)
+        self.note_jobs({}, {})
+
+    def note_jobs(
+        self, active: Mapping[tuple[str, str], int], ended: Mapping[tuple[str, str], int]
+    ) -> None:
+        """Numbers of jobs by kind and state, as they are now."""
+        for kind in ("train", "predict"):
+            for state in ("queued", "running"):
+                self.jobs.labels(kind, state).set(active.get((kind, state), 0))
+            for state in ("finished", "failed", "cancelled"):
+                self.jobs_ended.labels(kind, state).set(ended.get((kind, state), 0))
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -7,6 +7,7 @@ lose: it looks at all three once a second and writes down what changed.
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -51,6 +52,11 @@ class JobDesk:
         self._stepping = threading.Lock()
         self._ending, self._soon = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name="jobs", daemon=True)
+        self._followed: dict[str, str] = {}
+        self.active: Counter[tuple[str, str]] = Counter()
+        """Kind and state of jobs that have not ended, to their number; for metrics."""
+        self.ended: Counter[tuple[str, str]] = Counter()
+        """Of those that ended while this gateway ran."""
 
     @property
     def records(self) -> JobRecords:
@@ -188,6 +194,7 @@ class JobDesk:
             try:
                 jobs = self.records.active()
                 active, away = bool(jobs), False
+                self._count(jobs)
                 for record in jobs:
                     if self._ending.is_set():
                         return
@@ -200,6 +207,22 @@ class JobDesk:
                 log.exception("following jobs met a mistake of ours")
             self._soon.wait(LOOK_EVERY_S if active or away else LOOK_IDLE_S)
             self._soon.clear()
+
+    def _count(self, jobs: Sequence[JobRecord]) -> None:
+        """What waits and runs, and what became of those that are no more among them."""
+        now: dict[str, str] = {record.id: record.order.kind for record in jobs}
+        for identity, kind in self._followed.items():
+            if identity not in now:
+                state = self._last_state(identity)
+                self.ended[kind, state] += state in ENDED
+        self._followed = now
+        self.active = Counter((record.order.kind, record.state) for record in jobs)
+
+    def _last_state(self, identity: str) -> str:
+        try:
+            return self.records.read(identity).state
+        except NotFoundError:  # deleted since
+            return "cancelled"
 
     def _step_or_complain(self, record: JobRecord) -> None:
         """One job that cannot be looked after does not keep the others waiting."""
