@@ -26,7 +26,7 @@ export BENTOML_DO_NOT_TRACK := true
 
 SERVE := .venvs/serve
 
-.PHONY: help demo up down status test test-quick test-cluster backup restore lint bench accuracy reproduce-spots screenshots screenshots-fiji clean setup images locks \
+.PHONY: help demo up down status test test-quick test-cluster backup restore lint bench accuracy reproduce-spots screenshots screenshots-fiji clean setup images test-images locks \
     $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
 
 help:
@@ -115,6 +115,11 @@ images:
 # Our images on a real Kubernetes of one node; says what is missing where it cannot run.
 test-cluster: $(SERVE)/.ready
 	@bash tests/cluster/run.sh
+
+# Builds and runs them as root with podman, on a base made here; TEST_IMAGES: some of them.
+TEST_IMAGES ?= all
+test-images: $(SERVE)/.ready
+	@MICSERVE_TEST_IMAGES=$(TEST_IMAGES) $(SERVE)/bin/python -m pytest -q tests/containers $(ARGS)
 
 locks: .venvs/locks/.ready
 	@.venvs/locks/bin/python containers/lock.py

@@ -15,7 +15,6 @@ folder of MICSERVE_HOME, where runs are kept, is written. Knows command lines, t
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -51,20 +50,22 @@ def main() -> int:
     parser.add_argument("--engine", choices=["", *ENGINES], default="")
     parser.add_argument("--device", choices=["", "cpu", "gpu"], default="")
     parser.add_argument("--which", action="store_true", help="say which engine it would be")
-    parser.add_argument("arguments", nargs="*", help="of the trainer, after --")
-    asked = parser.parse_args()
+    parser.epilog = "What stands after -- goes to the trainer."
+    mark = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    asked, arguments = parser.parse_args(sys.argv[1:mark]), sys.argv[mark + 1 :]
     engine = asked.engine or usual_engine(asked.family, asked.device)
     if asked.which:
         print(engine)
         return 0
     try:
-        command = command_for(engine, asked.family, asked.device, asked.arguments)
+        command = command_for(engine, asked.family, asked.device, arguments)
     except RefusalError as refusal:
         print(refusal, file=sys.stderr)
         return 2
     if engine == "slurm":
-        return slurm.run(command, asked.family, asked.device, asked.arguments)
-    return subprocess.run(command).returncode
+        return slurm.run(command, asked.family, asked.device, arguments)
+    # In our place, so that Ctrl-C and a scheduler's signals reach the training itself.
+    return os.execvp(command[0], command)
 
 
 def command_for(engine: str, family: str, device: str, arguments: list[str]) -> list[str]:
