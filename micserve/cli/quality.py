@@ -23,10 +23,16 @@ from micserve.client import Client
 from micserve.errors import ParameterError, QualityControlError
 from micserve.qc import MEASURES, About, RestorationReport, Spot, evaluate_restoration
 from micserve.registry import ModelRef, ModelVersion, open_registry
+from micserve.registry.learnt import Seen, seen_by
 from micserve.serving.report_files import read_case, summary_for_listings, write_report
 from micserve.serving.spot_tables import read_spots
 
 SUFFIXES = {".tif", ".tiff", ".png"}
+
+UNTAUGHT = ("n2v",)
+"""Families that never see a ground truth: judging them on what they learnt from is fair."""
+
+MOST_NAMED = 5
 
 Images = dict[str, Path]
 """File name to file."""
@@ -72,6 +78,10 @@ def qc(
         int | None,
         typer.Option(min=2, max=3, help="Of a segmentation's objects; by default 3 in stacks"),
     ] = None,
+    held_out: Annotated[
+        bool,
+        typer.Option("--held-out", help="Leave out what the model learnt from, by its manifest"),
+    ] = False,
     attach: Annotated[
         bool, typer.Option("--attach", help="Keep the report with the model's version")
     ] = False,
@@ -83,14 +93,26 @@ def qc(
         raise ParameterError("--model makes its predictions from images: name them with --source")
     if attach and model is None:
         raise ParameterError("--attach keeps the report with a model: name it with --model")
+    if held_out and model is None:
+        raise ParameterError("--held-out asks what a model learnt from: name it with --model")
     version = None if model is None else open_registry().resolve(ModelRef.parse(model))
     wanted = wanted_report(kind, numbers, dimensions, version)
+    targets = images_in(target)
+    sources = {} if source is None else images_in(source)
+    seen = None
+    if version is not None:
+        seen = seen_by(open_registry(), version, sources)
+        if held_out:
+            sources, targets = _without_learnt(version, seen, sources, targets)
+            seen = replace(seen, learnt=())
+        elif attach:
+            _refuse_learnt(version, seen)
     with tempfile.TemporaryDirectory() as scratch:
-        if version is not None and source is not None:
-            prediction = _predict_all(version, images_in(source), Path(scratch))
+        if version is not None:
+            prediction = _predict_all(version, sources, Path(scratch))
         assert prediction is not None
-        pairs = tuple(_pairs(prediction, target, source))
-        about = _about(version)
+        pairs = tuple(_pairs(images_in(prediction), targets, sources))
+        about = _about(version, seen)
         if wanted.kind == "segmentation":
             done = judge_segmentation(pairs, wanted, about, report)
         else:
@@ -139,10 +161,38 @@ def _predict_all(version: ModelVersion, sources: Images, folder: Path) -> Path:
     return folder
 
 
-def _pairs(prediction: Path, target: Path, source: Path | None) -> Iterator[Pair]:
+def _without_learnt(
+    version: ModelVersion, seen: Seen, sources: Images, targets: Images
+) -> tuple[Images, Images]:
+    """Sources and targets that the version did not learn from."""
+    if not seen.known:
+        raise ParameterError(
+            f"{version.ref} does not say which images it was trained on, so nothing can be left "
+            "out. Take --held-out away, and name images that are new to it."
+        )
+    kept = {name: file for name, file in sources.items() if name not in seen.learnt}
+    if not kept:
+        raise QualityControlError(
+            f"{version.ref} learnt from every one of these {len(sources)} images. Name others."
+        )
+    if seen.learnt:
+        err.print(f"Left out, because the model learnt from them: {', '.join(seen.learnt)}")
+    return kept, {name: file for name, file in targets.items() if name not in seen.learnt}
+
+
+def _refuse_learnt(version: ModelVersion, seen: Seen) -> None:
+    """A report that is kept is about new images, of which no answer was seen."""
+    if seen.learnt and version.family not in UNTAUGHT:
+        names = ", ".join(seen.learnt[:MOST_NAMED])
+        more = f" and {len(seen.learnt) - MOST_NAMED} more" if len(seen.learnt) > MOST_NAMED else ""
+        raise QualityControlError(
+            f"{version.ref} learnt from {names}{more}, so a report on them would not say what it "
+            "does to new images, and is not kept. Leave them out with --held-out."
+        )
+
+
+def _pairs(predictions: Images, targets: Images, sources: Images) -> Iterator[Pair]:
     """(name, prediction, ground truth, input), matched by file name; single images by place."""
-    predictions, targets = images_in(prediction), images_in(target)
-    sources = images_in(source) if source is not None else {}
     if len(predictions) == len(targets) == 1 and len(sources) <= 1:
         [result], [(name, truth)] = predictions.values(), targets.items()
         yield name, result, truth, next(iter(sources.values()), None)
@@ -164,10 +214,15 @@ def _refuse_unpaired(predictions: Images, targets: Images, sources: Images) -> N
         )
 
 
-def _about(version: ModelVersion | None) -> About:
+def _about(version: ModelVersion | None, seen: Seen | None) -> About:
     if version is None:
         return About(made_at=datetime.now(UTC))
-    return About(model=str(version.ref), digest=version.digest, made_at=datetime.now(UTC))
+    return About(
+        model=str(version.ref),
+        digest=version.digest,
+        made_at=datetime.now(UTC),
+        details=() if seen is None else (("Images", seen.sentence),),
+    )
 
 
 def print_summary(report: RestorationReport) -> None:

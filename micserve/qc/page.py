@@ -215,7 +215,7 @@ def gain_rows(report: RestorationReport) -> Iterator[GainRow]:
             (one.snr_gain_db, one.snr_interval),
         )
         yield GainRow(
-            one.label,
+            unbroken(one.label),
             tuple(
                 Cell(_signed(gain, measure), around=_signed_span(around, measure))
                 for (gain, around), measure in zip(gains, measures, strict=True)
@@ -259,7 +259,7 @@ def spot_rows(report: RestorationReport) -> Iterator[SpotRow]:
         shares = [one.recall, one.precision or 0.0, one.f1]
         texts = [f"{hits} of {true}" for hits, true in bins]
         texts += [f"{100 * value:.1f} %" for value in shares]
-        rows.append((method.label, [float(hits) for hits, _ in bins] + shares, texts))
+        rows.append((unbroken(method.label), [float(hits) for hits, _ in bins] + shares, texts))
     for label, values, texts in rows:
         yield SpotRow(
             label,

@@ -33,6 +33,7 @@ def publish_denoiser(
     spoiled: bool = False,
     verified: bool = True,
     training: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> ModelVersion:
     """A random one-channel 2D network as the next version of `name`, and in production.
 
@@ -44,6 +45,8 @@ def publish_denoiser(
         Whether the record says so; without it, it is put into production by nobody.
     training
         What its contract says of its training.
+    changes
+        Further fields of its contract.
     """
     onnx = small_unet(folder / f"{name}-{seed}.onnx", seed=seed, features=features)
     grey = np.full((1, 1, 64, 64), 100, np.uint8)
@@ -56,7 +59,7 @@ def publish_denoiser(
         name=name,
         onnx=onnx,
         seed=seed,
-        changes={**TRAINED_ON, "training": dict(training or {})},
+        changes={**TRAINED_ON, "training": dict(training or {}), **(changes or {})},
         **(wrong if spoiled else {}),
     )
     version = registry.publish(
