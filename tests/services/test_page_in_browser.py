@@ -327,7 +327,7 @@ def test_a_job_is_cancelled_and_nobody_does_what_they_may_not(
     ended = page.locator("#done").get_by_role("row").filter(has_text="n2v-never")
     expect(ended).to_contain_text("cancelled")
     ended.get_by_role("link").click()
-    expect(page.get_by_role("alert")).to_contain_text("cancelled")
+    expect(page.locator("#tags")).to_contain_text("cancelled")
     assert page.url.endswith(job)
     refused = page.request.post("/v1/models/spots/promote", data={"version": 1})
     assert refused.status == 403

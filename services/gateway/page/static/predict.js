@@ -5,7 +5,9 @@ import { openImage, paint, paintLabels, Viewer } from "./viewer.js";
 const models = JSON.parse($("models").textContent);
 const asked = new URLSearchParams(location.search);
 const LABELS = new Set(["labels"]);
+const LIGHTS = { green: "good", amber: "warn", red: "bad" };
 const CROP = 256;
+const capital = (text) => (text ? `${text[0].toUpperCase()}${text.slice(1)}.`.replace("..", ".") : "");
 let file = null, image = null, detail = null, form = null, running = null, bounds = [0, 1];
 
 const viewer = new Viewer($("canvas"), (x, y, inside) => {
@@ -130,21 +132,23 @@ function tellResult(answer, blob, shown, outputs, version) {
   const [light, ...reason] = header("Trust").split(";");
   const warnings = header("Warnings");
   $("trust").replaceChildren(
-    ...(light ? [el("p", { class: `alert ${{ green: "good", amber: "warn", red: "bad" }[light.trim()] ?? ""}` }, `Trust: ${light.trim()}.${reason.join(";")}`)] : []),
+    ...(light ? [el("p", { class: `alert ${LIGHTS[light.trim()] ?? ""}` }, el("strong", {}, `Trust light: ${light.trim()}.`), ` ${capital(reason.join(";").trim())}`)] : []),
     ...(warnings ? [el("p", { class: "alert warn" }, warnings)] : []));
   const seconds = /(?:^|, )total;dur=([\d.]+)/.exec(answer.headers.get("Server-Timing") ?? "")?.[1];
   const facts = { Model: `${header("Model")}, version ${header("Version")}`, Digest: `${header("Digest").slice(0, 23)}…`, Size: bytes(blob.size), ...(seconds ? { Time: `${(seconds / 1000).toFixed(1)} s` } : {}) };
   $("made-by").replaceChildren(...Object.entries(facts).flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)]));
   const stem = file.name.replace(/\.[^.]+$/, "");
-  const endings = { image: ["tif", "Image"], labels: ["tif", "Labels"], rois: ["zip", "ROIs for ImageJ"], table: ["csv", "Table"], bundle: ["zip", "Everything (zip)"] };
+  const endings = { image: ["tif", "Image"], labels: ["tif", "Labels"], rois: ["zip", "ROIs for ImageJ"], table: ["csv", "Table"], bundle: ["zip", "Everything (zip)"], trust: ["tif", "Trust maps (TIFF)"] };
   const links = [download(blob, `${stem}-${detail.name}.tif`, `${endings[shown]?.[1] ?? shown} (TIFF)`)];
   const sent = file, name = detail.name, values = form.values();
-  for (const output of outputs.filter((o) => o !== shown)) {
+  const more = outputs.filter((o) => o !== shown).map((output) => [output, { output }]);
+  if (LIGHTS[light?.trim()]) more.push(["trust", { output: shown, trust: "maps" }]);
+  for (const [output, query] of more) {
     const [ending, title] = endings[output] ?? ["bin", output];
     links.push(el("button", { class: "button quiet low", type: "button", onclick: async (event) => {
       const button = event.currentTarget;
       await working(`Making ${title} …`, async (signal) => {
-        const made = await (await post(address(name, version, { ...values, output }), sent, signal)).blob();
+        const made = await (await post(address(name, version, { ...values, ...query }), sent, signal)).blob();
         const link = download(made, `${stem}-${name}-${output}.${ending}`, title);
         button.replaceWith(link);
         link.click();
