@@ -27,7 +27,7 @@ def nothing(page: Page) -> None:
 def predicted(image: Path) -> Callable[[Page], None]:
     def act(page: Page) -> None:
         page.set_input_files("#file", image)
-        page.get_by_role("button", name="Predict").click()
+        page.get_by_role("button", name="Predict", exact=True).click()
         page.get_by_role("heading", name="Result").wait_for()
 
     return act

@@ -166,7 +166,7 @@ def test_a_prediction_is_seen_pixel_by_pixel_and_downloaded(
     upload(page, "#file", "spots.tif", image_to_bytes(image))
     expect(page.locator("#facts")).to_contain_text("96 × 96 px, YX, uint16, 0.1 µm per pixel")
     page.select_option("#model", "spots")
-    page.get_by_role("button", name="Predict").click()
+    page.get_by_role("button", name="Predict", exact=True).click()
     expect(page.get_by_role("heading", name="Result")).to_be_visible()
     assert_shown(page, wanted)
     with page.expect_download() as download:
