@@ -18,7 +18,7 @@ from micserve.errors import NotFoundError
 from micserve.registry.connection import Connection
 from micserve.registry.model import Progress
 from micserve.registry.runs import PROGRESS, Runs
-from micserve.registry.tags import LONGEST_VERSION_TAG, bounded, moment
+from micserve.registry.tags import bounded, moment
 
 JobState = Literal["queued", "running", "finished", "failed", "cancelled"]
 ENDED: frozenset[str] = frozenset({"finished", "failed", "cancelled"})
@@ -38,6 +38,8 @@ MESSAGE = "micserve.job.message"
 
 CURVES = ("loss", "val_loss", "learning_rate")
 MOST_LISTED = 500
+LONGEST_ORDER = 7500
+"""Characters; MLflow keeps 8000 of a run's tag."""
 
 
 class JobOrder(Contract):
@@ -88,7 +90,7 @@ class JobRecords:
     def create(self, order: JobOrder, tags: Mapping[str, str]) -> str:
         """A new job, `queued`; its id is the id of its run."""
         name = order.model.partition("@")[0]
-        text = bounded(order.model_dump_json(), LONGEST_VERSION_TAG, "The order of this job")
+        text = bounded(order.model_dump_json(), LONGEST_ORDER, "The order of this job")
         own = {KEPT: "active", OWNER: order.owner, STATE: "queued", ORDER: text}
         return self._runs.schedule(family=order.family, name=name, tags={**tags, **own})
 

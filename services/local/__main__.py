@@ -137,7 +137,11 @@ def up(settings: LocalSettings) -> int:
 
 
 def down(settings: LocalSettings) -> int:
-    """Let running predictions end, then stop everything that `up` started."""
+    """Let running predictions end, then stop everything that `up` started.
+
+    Trainings would go on without the registry that they publish to; they are halted instead, and
+    the next `up` goes on with each at its last whole epoch.
+    """
     supervisor = _running_supervisor(settings.home.absolute())
     if supervisor is None:
         console.print("micserve is not running.")
@@ -149,6 +153,7 @@ def down(settings: LocalSettings) -> int:
         except psutil.TimeoutExpired:
             _complain(f"micserve (process {supervisor.pid}) does not stop; end it by hand.")
             return 1
+    _end_what_was_left_behind(settings.home.absolute())
     console.print("micserve is stopped.")
     return 0
 

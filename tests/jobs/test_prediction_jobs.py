@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -16,9 +18,9 @@ from micserve.codecs import image_to_bytes, read_image
 from micserve.image import Calibration, Image
 from tests.jobs.conftest import Site, noisy, noisy_bytes, noisy_images
 from tests.jobs.following import WITHIN_S, ended, ordered, processes_of
-from tests.support.stack import gateway
+from tests.support.stack import ROOT, gateway
 
-COUNT = 40
+COUNT = 24
 
 
 def prediction(model: str, source: str) -> dict[str, object]:
@@ -255,3 +257,36 @@ def test_a_full_disk_ends_a_prediction_in_words_and_keeps_whole_results(
 
 def small_disk_left(disk: Path) -> int:
     return max(shutil.disk_usage(disk).free - 8192, 0)
+
+
+def command(site: Site, *words: str) -> str:
+    """`micserve …` as ben types it; what it prints on both streams."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from micserve.cli import main; main()", *words],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "MICSERVE_URL": site.gateway.url,
+            "MICSERVE_TOKEN": site.tokens["ben"],
+            "COLUMNS": "200",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_command_line_predicts_a_folder_lists_and_deletes(
+    site: Site, served: str, tmp_path: Path
+) -> None:
+    noisy_images(tmp_path / "in", count=1)
+    into = str(tmp_path / "out")
+    said = command(site, "jobs", "predict", served, str(tmp_path / "in"), "--into", into)
+    assert (tmp_path / "out" / "field-0.tif").is_file(), said
+    job = said.split()[1]
+    assert any(job[:8] in line and "finished" in line for line in command(site, "jobs").split("\n"))
+    assert "predicted" in command(site, "jobs", "log", job[:8])
+    command(site, "jobs", "delete", job[:8])
+    assert job[:8] not in command(site, "jobs")

@@ -53,6 +53,7 @@ def slurm_training(parameters: dict[str, object]) -> dict[str, object]:
     return training(f"n2v-{uuid4().hex[:8]}", parameters, "root:shared/")
 
 
+@pytest.mark.slow
 def test_a_training_is_followed_and_cancelled_and_the_next_one_publishes(
     slurm: Cluster, door: Program, web: httpx.Client
 ) -> None:

@@ -54,6 +54,7 @@ def a_name() -> str:
     return f"n2v-{uuid4().hex[:8]}"
 
 
+@pytest.mark.slow
 def test_two_people_train_one_name_and_both_versions_are_kept(
     site: Site, ada: httpx.Client, ben: httpx.Client
 ) -> None:
@@ -119,6 +120,7 @@ def long_job(ada: httpx.Client) -> Iterator[str]:
         ada.delete(f"/v1/jobs/{job}")
 
 
+@pytest.mark.slow
 def test_a_gateway_that_was_killed_finds_its_training_again_and_a_cancel_frees_the_machine(
     site: Site, ada: httpx.Client, long_job: str
 ) -> None:
@@ -127,6 +129,11 @@ def test_a_gateway_that_was_killed_finds_its_training_again_and_a_cancel_frees_t
     seen(ada, long_job, trains)
     before = {p.pid for p in processes_of(site, long_job)}
     assert before
+    with ada.stream("GET", f"/v1/jobs/{long_job}/events") as stream:
+        assert next(stream.iter_lines())
+        site.gateway.terminate()  # within a minute, though somebody follows
+    site.gateway.start()
+    assert {p.pid for p in processes_of(site, long_job)} == before
     site.gateway.kill_parent()
     site.gateway.start()
     found = ada.get(f"/v1/jobs/{long_job}").json()
@@ -147,6 +154,7 @@ def losses(client: httpx.Client, job: str) -> list[str]:
     return client.get(f"/v1/jobs/{job}/metrics.tsv").text.splitlines()
 
 
+@pytest.mark.slow
 def test_a_training_whose_machine_went_down_goes_on_where_it_was(
     site: Site, ada: httpx.Client
 ) -> None:

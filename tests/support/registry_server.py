@@ -19,7 +19,7 @@ import pytest
 from micserve.registry import RegistrySettings, open_registry
 from micserve.registry.server import DATABASE, server_command, server_environment
 
-READY_WITHIN_S = 120
+READY_WITHIN_S = 300
 
 
 class RegistryServer:

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-READY_WITHIN_S = 120
+READY_WITHIN_S = 300
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -35,6 +35,7 @@ from services.gateway.executors.commands import Commands
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.3
+LOOK_IDLE_S = 3.0
 MARK = "MICSERVE_JOB_FOLDER"
 """Variable of every program of a job: who carries it belongs to the job, whatever its number."""
 TASK, PID, CANCELLED = "task.json", "pid", "cancelled"
@@ -95,6 +96,7 @@ class LocalExecutor:
         self._ending = threading.Event()
         self._soon = threading.Event()
         self._children: list[subprocess.Popen[bytes]] = []
+        self._over: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="local-jobs", daemon=True)
         self._thread.start()
 
@@ -172,12 +174,13 @@ class LocalExecutor:
         with self._alone() as alone:
             if not alone:
                 return
+            busy = True
             while not self._ending.is_set():
-                self._soon.wait(LOOK_EVERY_S)
+                self._soon.wait(LOOK_EVERY_S if busy else LOOK_IDLE_S)
                 self._soon.clear()
                 self._children = [c for c in self._children if c.poll() is None]
                 try:
-                    self._start_what_fits()
+                    busy = self._start_what_fits()
                 except OSError as error:
                     log.error("jobs cannot be started: %s", error)
 
@@ -196,10 +199,14 @@ class LocalExecutor:
 
     def _spool(self) -> list[Waiting]:
         """Everything that has not ended, in order."""
-        found = (_read(path.parent) for path in self._folder.glob(f"*/{TASK}"))
-        return sorted((w for w in found if w and not w.is_over), key=lambda w: w.order)
+        folders = (path.parent for path in self._folder.glob(f"*/{TASK}"))
+        found = [w for f in folders if f.name not in self._over and (w := _read(f)) is not None]
+        # What is over stays so: results are kept for months, and not looked through every time.
+        self._over |= {w.folder.name for w in found if w.is_over}
+        return sorted((w for w in found if not w.is_over), key=lambda w: w.order)
 
-    def _start_what_fits(self) -> None:
+    def _start_what_fits(self) -> bool:
+        """Whether there is anything to look at again soon."""
         spool = self._spool()
         for kind, room in self._room.items():
             mine = [w for w in spool if w.kind == kind]
@@ -210,6 +217,7 @@ class LocalExecutor:
                 gpu = next((n for n in range(self._gpus) if n not in taken), None)
                 taken.add(gpu)
                 self._start(waiting, gpu if kind == "train" else None)
+        return bool(spool)
 
     def _start(self, waiting: Waiting, gpu: int | None) -> None:
         environment = {**self._commands.inherited(), **waiting.environment}

@@ -51,6 +51,8 @@ class JobDesk:
         self._ordering = threading.Lock()
         self._stepping = threading.Lock()
         self._ending, self._soon = threading.Event(), threading.Event()
+        self.leaving = threading.Event()
+        """Set when the gateway is told to stop: who follows a job must not hold it up."""
         self._thread = threading.Thread(target=self._follow, name="jobs", daemon=True)
         self._followed: dict[str, str] = {}
         self.active: Counter[tuple[str, str]] = Counter()

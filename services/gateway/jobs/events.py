@@ -11,7 +11,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from micserve.errors import MicserveError
+from micserve.errors import MicserveError, NotFoundError
 from micserve.registry.jobs import ENDED
 from services.gateway.callers import Caller
 from services.gateway.jobs.desk import JobDesk
@@ -24,14 +24,20 @@ SHOWN = ("state", "fraction", "phase", "message", "seconds_left", "queue_positio
 
 
 async def events_of(desk: JobDesk, identity: str, caller: Caller) -> AsyncIterator[str]:
-    """The events as text; the registry being away for a while only delays them."""
+    """The events as text; the registry being away for a while only delays them.
+
+    They end without an `end` when the gateway is to stop: browsers come back by themselves.
+    """
     told = _Told(desk, identity)
     quiet = 0.0
-    while True:
+    while not desk.leaving.is_set():
         try:
             record = await asyncio.to_thread(desk.one, identity, caller)
             view = await asyncio.to_thread(view_of, desk, record)
             said = await asyncio.to_thread(told.news, view)
+        except NotFoundError as error:
+            yield _event("problem", {"detail": str(error)})
+            return
         except MicserveError as error:
             said = [_event("problem", {"detail": str(error)})]
             view = None
