@@ -110,7 +110,7 @@ def test_a_training_on_slurm_shows_its_log_and_publishes(
         "MICSERVE_HOME": str(tmp_path / "home"),
         "MICSERVE_REGISTRY": registry_server.url,
         "MICSERVE_SIF": str(tmp_path),
-        "SBATCH_ARGS": "--mem=0",
+        "SBATCH_ARGS": "--mem=0 --time=20 --cpus-per-task=1",
     }
     done = train("slurm", "--data", noisy, "--name", name, *TINY, **where, **slurm.environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
