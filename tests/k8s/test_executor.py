@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from micserve.errors import ExecutorUnavailableError
+from micserve.errors import ExecutorUnavailableError, ParameterError
+from services.gateway.executors import kubernetes_training
 from services.gateway.executors.base import Task
 from services.gateway.executors.pods import job_manifest, job_name, waiting_sentence
 from tests.k8s.conftest import ROOT, ControlPlane
@@ -191,3 +192,28 @@ def test_an_api_server_that_is_away_is_said_in_words(
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(ExecutorUnavailableError, match="does not answer"):
         KubernetesExecutor(home=tmp_path).submit(task(tmp_path))
+
+
+def test_the_flags_of_make_become_an_order() -> None:
+    flags = ["--data", "/images", "--name", "mine", "--ndim", "3", "--number_of_epochs", "50"]
+    asked = kubernetes_training.read([*flags, "--patch-size=64"])
+    assert asked == {
+        "data": "/images",
+        "name": "mine",
+        "ndim": "3",
+        "number_of_epochs": 50,
+        "patch_size": 64,
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--data", "/images"], "Say NAME"),
+        (["--data"], "does not belong to a parameter"),
+        (["--data", "x", "--name", "y", "--resume", "id"], "goes on from its checkpoint by itself"),
+    ],
+)
+def test_flags_that_a_job_cannot_take_are_refused_in_words(flags: list[str], sentence: str) -> None:
+    with pytest.raises(ParameterError, match=sentence):
+        kubernetes_training.read(flags)
