@@ -79,7 +79,7 @@ def table(found: Sequence[Measured]) -> str:
                 for name, value in plain.items()
             )
             head = (one.model, one.images, f"{one.seconds:.0f} s") if place == 0 else ("", "", "")
-            won = f"**{reached}**" if methods[MODEL] >= best else reached
+            won = f"**{reached}**" if methods[MODEL] > best else reached
             rows.append(f"| {' | '.join(head)} | {measure} | {won} | {beside} |")
     return "\n".join(rows)
 

@@ -47,8 +47,9 @@ def main(folder: Path, ndim: int) -> None:
         runs.append((time.perf_counter() - wall, time.process_time() - cpu))
     np.save(folder / "image.npy", image)
     np.save(folder / "labels.npy", labels)
-    heads = dict(zip(("prob", "dist"), model.keras_model.outputs, strict=False))
-    write_onnx(model.keras_model, folder / "net.onnx", heads)
+    inputs, outputs = model.keras_model.inputs, model.keras_model.outputs
+    heads = dict(zip(("prob", "dist"), outputs, strict=True))
+    write_onnx(tf.keras.Model(inputs[0], outputs), folder / "net.onnx", heads)
     facts = {
         "cost": np.min(runs[1:], axis=0).tolist(),
         "prob": model.thresholds.prob,

@@ -71,13 +71,20 @@ PARAMETERS: Mapping[int, Mapping[str, Any]] = {
         "train_loss": "mae",
         "unet_residual": False,
     },
-    3: {"preset": "quick", "unet_n_first": 8},
+    3: {
+        "preset": "quick",
+        "number_of_epochs": 16,
+        "number_of_steps": 50,
+        "probabilistic": False,
+        "train_loss": "mae",
+        "unet_residual": False,
+    },
 }
 
 
 IMAGES = {
     2: "W2S, real noise, fields 6 to 8 of three channels",
-    3: "degraded demo stacks, quick with 8 filters",
+    3: "degraded demo stacks",
 }
 
 

@@ -85,10 +85,10 @@ def experiments() -> dict[str, Experiment]:
         ),
     }
     found["demo3d"] = Experiment(
-        "degraded demo stacks, quick with 8 filters",
+        "degraded demo stacks",
         (),
         (),
-        parameters={"preset": "quick", "unet_n_first": 8},
+        parameters={"preset": "quick"},
         ndim=3,
     )
     for channel in (0, 1, 2):
