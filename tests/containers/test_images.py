@@ -25,7 +25,7 @@ TRAINERS = {family: name for name in ASKED for family in IMAGES[name].get("famil
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(3600),
+    pytest.mark.timeout(600 * max(3, len(ASKED))),
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 
