@@ -26,7 +26,7 @@ export BENTOML_DO_NOT_TRACK := true
 
 SERVE := .venvs/serve
 
-.PHONY: help demo up down status test test-quick test-cluster backup restore lint bench accuracy reproduce-spots screenshots screenshots-fiji clean setup images test-images locks \
+.PHONY: help demo up down status test test-quick test-cluster backup restore lint bench accuracy trust-study reproduce-spots screenshots screenshots-fiji clean setup images test-images locks \
     $(FAMILIES:%=train-%) $(STACKS:%=setup-%)
 
 help:
@@ -131,6 +131,9 @@ locks: .venvs/locks/.ready
 
 bench: $(SERVE)/.ready .venvs/n2v/.ready
 	@$(SERVE)/bin/python -m tests.bench $(ARGS)
+
+trust-study: $(SERVE)/.ready .venvs/tf/.ready
+	@$(SERVE)/bin/python -m tests.bench.trust --write docs/trust.md $(ARGS)
 
 accuracy: $(SERVE)/.ready $(STACKS:%=.venvs/%/.ready)
 	@$(SERVE)/bin/python -m tests.bench.accuracy $(ARGS)

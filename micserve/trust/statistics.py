@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import rfft2
 from scipy.ndimage import correlate
 
 from micserve.trust.sampling import Float
@@ -57,16 +58,17 @@ def statistics(patches: Float) -> dict[str, Values]:
     p1, p50, p99 = np.percentile(flat, (1, 50, 99), axis=1)
     contrast = np.maximum(p99 - p1, _TINY)
     still = spread <= _TINY
+    centred = x - mean[:, None, None]
     noise = noise_of(patches)
     found = {
         "level": mean,
         "contrast": contrast,
         "noise": np.log10(np.maximum(noise, 1e-4 * contrast) / contrast),
-        "fine_detail": np.log10(np.maximum(_fine_power(x), 1e-6)),
+        "fine_detail": np.log10(np.maximum(_fine_power(centred), 1e-6)),
         "asymmetry": np.where(still, 0, (mean - p50) / np.maximum(spread, _TINY)),
         "clipped": clipped(flat),
     }
-    found |= {f"coarse_{lag}": likeness(x, lag) for lag in LAGS}
+    found |= {f"coarse_{lag}": _likeness(centred, lag) for lag in LAGS}
     return {key: found[key] for key in WORDS}
 
 
@@ -78,11 +80,19 @@ def noise_of(patches: Float) -> Values:
 
 def likeness(x: NDArray[np.float64], lag: int) -> Values:
     """(N,) autocorrelation over `lag` pixels, mean of Y and X; 0 for patches without contrast."""
-    centred = x - x.mean(axis=(1, 2), keepdims=True)
-    power = (centred**2).mean(axis=(1, 2))
-    down = (centred[:, lag:] * centred[:, :-lag]).mean(axis=(1, 2))
-    along = (centred[:, :, lag:] * centred[:, :, :-lag]).mean(axis=(1, 2))
+    return _likeness(x - x.mean(axis=(1, 2), keepdims=True), lag)
+
+
+def _likeness(centred: NDArray[np.float64], lag: int) -> Values:
+    power = _mean_product(centred, centred)
+    down = _mean_product(centred[:, lag:], centred[:, :-lag])
+    along = _mean_product(centred[:, :, lag:], centred[:, :, :-lag])
     return np.asarray(np.where(power > _TINY, (down + along) / 2 / np.maximum(power, _TINY), 0))
+
+
+def _mean_product(one: NDArray[np.float64], other: NDArray[np.float64]) -> Values:
+    """(N,) mean over each patch, without the product in memory."""
+    return np.asarray(np.einsum("nij,nij->n", one, other) / one[0].size)
 
 
 def clipped(flat: NDArray[np.float64]) -> Values:
@@ -92,12 +102,13 @@ def clipped(flat: NDArray[np.float64]) -> Values:
     return np.asarray(np.maximum(top, bottom))
 
 
-def _fine_power(x: NDArray[np.float64]) -> Values:
-    """(N,) share of the power, less that of the mean, at frequencies above 1/4 per pixel."""
-    centred = x - x.mean(axis=(1, 2), keepdims=True)
-    window = np.hanning(x.shape[1])[:, None] * np.hanning(x.shape[2])
-    power = np.abs(np.fft.rfft2(centred * window)) ** 2
-    fy, fx = np.fft.fftfreq(x.shape[1])[:, None], np.fft.rfftfreq(x.shape[2])
-    fine = np.hypot(fy, fx) > 0.25
-    total = power.sum(axis=(1, 2))
-    return np.asarray((power * fine).sum(axis=(1, 2)) / np.maximum(total, _TINY))
+def _fine_power(centred: NDArray[np.float64]) -> Values:
+    """(N,) share of the power at frequencies above 1/4 per pixel."""
+    height, width = centred.shape[1:]
+    window = np.hanning(height)[:, None] * np.hanning(width)
+    spectrum = rfft2((centred * window).astype(np.float32))
+    power = spectrum.real**2 + spectrum.imag**2
+    fine = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)) > 0.25
+    total = power.sum(axis=(1, 2), dtype=np.float64)
+    above = power[:, fine].sum(axis=1, dtype=np.float64)
+    return np.asarray(above / np.maximum(total, _TINY), np.float64)

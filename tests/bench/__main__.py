@@ -18,7 +18,7 @@ import onnxruntime
 from micserve.families.base import RestorationParameters
 from micserve.image import Image
 from micserve.predict import predict
-from tests.bench import care, fiji, idle, served, stardist
+from tests.bench import care, fiji, idle, served, stardist, trust_cost
 from tests.bench.over_http import http_seconds
 from tests.bench.parts import ROOT, a_model, result_of, seconds, shown
 
@@ -28,6 +28,7 @@ OTHERS = {
     "served": served.main,
     "idle": idle.main,
     "fiji": fiji.main,
+    "trust": trust_cost.main,
 }
 SIDE = 2048
 REPEATS = 3
@@ -53,7 +54,8 @@ def main() -> int:
         "what", nargs="?", choices=["n2v", *OTHERS], default="n2v",
         help="the family that is compared with its peer (care and stardist need make setup-tf); "
         "served: the models of make accuracy through the running stack; idle: what the running "
-        "stack takes while nobody uses it; fiji: what a macro in ImageJ adds",
+        "stack takes while nobody uses it; fiji: what a macro in ImageJ adds; trust: "
+        "what the trust light costs",
     )  # fmt: skip
     parser.add_argument("--sizes", type=int, nargs="*", default=MEMORY_SIZES)
     asked = parser.parse_args()

@@ -60,8 +60,8 @@ def _objects(report: SegmentationReport, name: str) -> SegmentationPicture:
         "overlay",
         "What was found",
         f"{_place(seen)} Outlines of the prediction where objects are found or false, of the "
-        "ground truth where they are missed, split or merged; thin inside those, what was found "
-        f"instead.{' Numbers are of this slice.' if seen.slices > 1 else ''}",
+        "ground truth where they are missed, split or merged; thin inside split ones, what was "
+        f"found instead.{' Numbers are of this slice.' if seen.slices > 1 else ''}",
         f"Outlines on {name}: {counts}.",
         figures.overlay(seen),
     )

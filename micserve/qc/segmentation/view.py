@@ -22,8 +22,9 @@ CROP_PART = 3
 """The zoom shows this part of the longer side …"""
 CROP_SMALLEST = 96
 """… but at least so many pixels, where there are so many."""
-MOST_OUTLINES = 6000
-"""Of one picture; beyond, only what went wrong is outlined."""
+MOST_OUTLINES = 1200
+"""Of one kind in one picture; beyond, only those in the magnified part are drawn: in the whole they
+would run together, and take minutes."""
 
 Outline = NDArray[np.float64]
 """(n, 2) y, x in pixels; the first pixel's centre is 0."""
@@ -51,7 +52,7 @@ class Seen:
     counts: Mapping[Fate, int]
     """In this slice."""
     parts: Mapping[Fate, list[Outline]]
-    """Of the found objects that are parts of a split one, or that merge several."""
+    """Of the found objects that are parts of a split one."""
     part: Part
     slice_index: int
     slices: int
@@ -72,18 +73,19 @@ def object_view(report: SegmentationReport, image: str) -> Seen:
     frame = index // depth
     fate_true = _painted(target, true_fate.get(frame, {}))
     fate_found = _painted(prediction, found_fate.get(frame, {}))
-    outlines = _outlines(prediction, target, fate_true, fate_found)
     shape = (int(target.shape[0]), int(target.shape[1]))
     wrong = np.isin(fate_true, WRONG) | np.isin(fate_found, WRONG)
+    part = busiest(wrong if wrong.any() else (target + prediction) > 0, shape)
+    outlines, counts = _outlines(prediction, target, fate_true, fate_found, part)
     return Seen(
         grey=below(case.source, np.shape(case.target), index, target),
         outlines=outlines,
-        counts={fate: len(found) for fate, found in outlines.items()},
+        counts=counts,
         parts={
-            fate: outlines_of(np.where(fate_found == CODES[fate], prediction, 0))
+            fate: outlines_of(_few(np.where(fate_found == CODES[fate], prediction, 0), part))
             for fate in SEVERAL
         },
-        part=busiest(wrong if wrong.any() else (target + prediction) > 0, shape),
+        part=part,
         slice_index=index,
         slices=len(planes),
         pixel_size_um=case.pixel_size_um,
@@ -95,7 +97,7 @@ CODES: Mapping[Fate, int] = {"found": 1, "missed": 2, "false": 3, "split": 4, "m
 WRONG = [code for fate, code in CODES.items() if fate != "found"]
 
 
-SEVERAL: tuple[Fate, ...] = ("split", "merged")
+SEVERAL: tuple[Fate, ...] = ("split",)
 
 
 def below(source: Any, shape: tuple[int, ...], index: int, target: Numbers) -> Grey:
@@ -173,16 +175,29 @@ def _outlines(
     target: Numbers,
     fate_true: NDArray[np.int64],
     fate_found: NDArray[np.int64],
-) -> dict[Fate, list[Outline]]:
+    part: Part,
+) -> tuple[dict[Fate, list[Outline]], dict[Fate, int]]:
+    """Outlines to draw, and how many objects there are of each fate."""
     drawn: dict[Fate, list[Outline]] = {}
+    counts: dict[Fate, int] = {}
     for fate, code in CODES.items():
         plane, painted = (
             (prediction, fate_found) if fate in ("found", "false") else (target, fate_true)
         )
         kept = np.where(painted == code, plane, 0)
-        many = fate == "found" and len(np.unique(kept)) > MOST_OUTLINES
-        drawn[fate] = [] if many else outlines_of(kept)
-    return drawn
+        counts[fate] = int(np.count_nonzero(np.unique(kept)))
+        drawn[fate] = outlines_of(_few(kept, part))
+    return drawn, counts
+
+
+def _few(labels: Numbers, part: Part) -> Numbers:
+    """All objects, or of too many only those in the part."""
+    if len(np.unique(labels)) <= MOST_OUTLINES:
+        return labels
+    rows = slice(part.top, part.top + part.height)
+    columns = slice(part.left, part.left + part.width)
+    inside = np.unique(labels[rows, columns])
+    return np.where(np.isin(labels, inside[:MOST_OUTLINES]), labels, 0)
 
 
 def outlines_of(labels: Numbers) -> list[Outline]:
