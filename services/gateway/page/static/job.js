@@ -19,6 +19,7 @@ async function look() {
   show($("problem"), job.error ? new Error(typeof job.error === "string" ? job.error : job.error.detail ?? JSON.stringify(job.error)) : null);
   const facts = { Model: job.model, Version: job.version, Images: job.source, Targets: job.target, Preset: job.kind === "train" ? job.preset : null, Whose: job.owner, Asked: when(job.created), Began: when(job.started), Ended: when(job.ended), ...Object.fromEntries(Object.entries(job.parameters ?? {}).filter(([, v]) => v !== null && typeof v !== "object")) };
   $("facts").replaceChildren(...Object.entries(facts).filter(([, v]) => v != null && v !== "").flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, String(v))]));
+  $("results-card").hidden = job.kind === "train";
   const results = job.results ?? [];
   if (results.length) $("results").replaceChildren(...results.map((r) => el("a", { href: r.address, download: r.name.split("/").pop() }, `${r.name} (${bytes(r.bytes)})`)));
   actions(job);
