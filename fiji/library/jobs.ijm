@@ -81,12 +81,12 @@ function micserve_job_line(job) {
 
 // Stops a job, or deletes one that has ended, with its results.
 function micserve_cancel_job(job) {
-	mode = micserve_kept("on-error"); kind = micserve_error_kind(); words = micserve_error();
+	mode = micserve_kept("on-error"); kind = micserve_error_kind(); words = micserve_error(); head = micserve_kept("head");
 	micserve_keep("on-error", "return");
 	out = micserve_temp(".json");
 	ok = micserve_request("DELETE", "/v1/jobs/" + job, "", "application/json", out);
 	micserve_delete(out);
-	micserve_keep("on-error", mode); micserve_keep("kind", kind); micserve_keep("error", words);
+	micserve_keep("on-error", mode); micserve_keep("kind", kind); micserve_keep("error", words); micserve_keep("head", head);
 	return ok;
 }
 

@@ -36,15 +36,17 @@ function micserve_fit(line) {
 	return fit;
 }
 
-// Lines of the models whose family is one of `families` (with commas around, "" for all), the fitting ones first.
+// Lines of the models whose family is one of `families` (with commas around, "" for all): the fitting ones first, and
+// of those the ones in production.
 function micserve_fitting(families) {
 	lines = micserve_models(); found = newArray(0);
 	micserve_remember_menu(lines);
-	for (fit = 0; fit <= 3; fit++) {
+	for (rank = 0; rank < 8; rank++) {
 		for (i = 1; i < lines.length; i++) {
 			family = micserve_cell(lines[i], 3);
 			wanted = (families == "" || indexOf(families, "," + family + ",") >= 0);
-			if (wanted) if ((micserve_fit(lines[i]) == fit)) found = Array.concat(found, lines[i]);
+			fit = 2 * micserve_fit("" + lines[i]); production = micserve_cell(lines[i], 1); if (production == "") fit++;
+			if (wanted) if (fit == rank) found = Array.concat(found, lines[i]);
 		}
 	}
 	return found;

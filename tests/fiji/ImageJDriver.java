@@ -294,7 +294,10 @@ public class ImageJDriver {
         int held = right ? java.awt.event.InputEvent.BUTTON3_DOWN_MASK : java.awt.event.InputEvent.BUTTON1_DOWN_MASK;
         final java.awt.event.MouseEvent event = new java.awt.event.MouseEvent(bar, java.awt.event.MouseEvent.MOUSE_PRESSED,
             System.currentTimeMillis(), held, (first + last) / 2, 10, 1, right, button);
-        EventQueue.invokeLater(new Runnable() { public void run() { bar.mousePressed(event); } });
+        final java.awt.event.MouseEvent after = new java.awt.event.MouseEvent(bar, java.awt.event.MouseEvent.MOUSE_RELEASED,
+            System.currentTimeMillis(), 0, (first + last) / 2, 10, 1, right, button);
+        // A button that is held for long is a second click for ImageJ.
+        EventQueue.invokeLater(new Runnable() { public void run() { bar.mousePressed(event); bar.mouseReleased(after); } });
     }
 
     private static java.lang.reflect.Field field(String name) throws NoSuchFieldException {

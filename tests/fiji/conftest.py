@@ -41,6 +41,7 @@ class Facility:
     n2v: Program
     stardist: Program
     gateway: Program
+    registry_url: str
 
 
 def disk_network(path: Path) -> Path:
@@ -111,7 +112,7 @@ def facility(empty_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             program.start(wait=False)
         for program in programs:
             program.wait_until_ready()
-        yield Facility(folder, registry, n2v, stardist, door)
+        yield Facility(folder, registry, n2v, stardist, door, server.url)
     finally:
         for program in programs:
             program.stop()

@@ -25,6 +25,8 @@ COLOURS = 200
 
 INSTALLER = "install_micserve.ijm"
 
+ERRORS = ("micserve: this cannot be done", "micserve: the server is busy")
+
 
 class Camera:
     """One ImageJ and the folder of its pictures."""
@@ -61,7 +63,7 @@ def install(camera: Camera, url: str, folder: Path) -> None:
     path.write_bytes(httpx.get(f"{url}/fiji/{INSTALLER}").content)
     camera.imagej.drop(path)
     camera.imagej.wait_for_window(INSTALLER)
-    camera.take("install")
+    camera.take("install", INSTALLER)
     camera.imagej.press(INSTALLER, "Run")
     camera.dialog("installed", "micserve")
     camera.imagej.run(f'selectWindow("{INSTALLER}"); run("Close");')
@@ -89,7 +91,8 @@ def predict(camera: Camera, spots: Path) -> None:
 
 def evaluate(camera: Camera, clean: Path) -> None:
     camera.imagej.run(
-        f'done = call("java.lang.System.setProperty", "micserve.browser", "off");open("{clean}");'
+        'done = call("java.lang.System.setProperty", "micserve.browser", "off");'
+        f'open("{clean}");{SMALL}'
     )
     windows = [window.partition(":")[2] for window in camera.imagej.windows()]
     made = next(title for title in windows if "demo-spots-v" in title).partition(" (")[0]
@@ -114,15 +117,35 @@ def segment(camera: Camera, nuclei: Path) -> None:
     camera.take("segmented")
 
 
+def train(camera: Camera, spots: Path) -> None:
+    """A short training on one open image, until its loss has a few points."""
+    camera.imagej.run(f'open("{spots}"); {SMALL} setLocation(20, 130);')
+    camera.imagej.click("Train (f6)")
+    title = "micserve: Train"
+    camera.imagej.set(title, "name of the model", "n2v-mine")
+    camera.imagej.set(title, "preset", "quick")
+    camera.imagej.set(title, "images", "the open images")
+    camera.dialog("train", title)
+    camera.imagej.press("micserve: images to train on")
+    shown(camera.imagej, "Training of n2v-mine", within_s=600)
+    finished = "micserve: Train"
+    shown(camera.imagej, finished, within_s=900)
+    camera.imagej.press(finished)
+    camera.take("training", "Training of n2v-mine")
+
+
 def batch(camera: Camera, images: Path, folder: Path) -> None:
     camera.imagej.click("Batch folder (f10)")
     title = "micserve: Batch folder"
+    choose(camera.imagej, title, "demo-spots@")
+    camera.imagej.set(title, "images", "/data/spots/")
+    camera.imagej.set(title, "results", "/data/spots denoised/")
+    camera.take("batch", title)
     camera.imagej.set(title, "images", str(images))
     camera.imagej.set(title, "results", str(folder / "results"))
-    choose(camera.imagej, title, "demo-spots@")
-    camera.dialog("batch", title)
-    shown(camera.imagej, "micserve batch")
-    time.sleep(3)
+    camera.imagej.press(title)
+    camera.imagej.wait_for_tools()
+    camera.imagej.run('Table.setLocationAndSize(60, 130, 460, 220, "micserve batch");')
     camera.take("batch-done", "micserve batch")
 
 
@@ -130,7 +153,10 @@ def server(camera: Camera) -> None:
     camera.imagej.click("Server")
     camera.dialog("server", "micserve: Server...")
     camera.imagej.press("micserve")
-    camera.imagej.run('call("ij.Prefs.set", "micserve.server", "http://127.0.0.1:9");')
+    camera.imagej.run(
+        'newImage("cells", "8-bit ramp", 64, 64, 1);'
+        'call("ij.Prefs.set", "micserve.server", "http://127.0.0.1:9");'
+    )
     camera.imagej.click("Predict (f8)")
     camera.dialog("away", "micserve: the server does not answer")
 
@@ -142,14 +168,17 @@ def choose(imagej: ImageJ, title: str, begins: str) -> None:
     imagej.set(title, "model", label)
 
 
-def shown(imagej: ImageJ, *parts: str) -> str:
+def shown(imagej: ImageJ, *parts: str, within_s: float = 240) -> str:
     """Title of the window that holds the last of these words, when all are there."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         titles = [window.partition(":")[2] for window in imagej.windows()]
         found = [next((t for t in titles if part in t), "") for part in parts]
         if all(found):
             return found[-1]
+        refused = [title for title in titles if title.startswith("micserve: ") and title in ERRORS]
+        if refused:
+            raise SystemExit("\n".join(imagej.dialog(refused[0])))
         if MACRO_ERROR in titles:
             raise SystemExit("\n".join(imagej.dialog(MACRO_ERROR)))
         time.sleep(0.2)
@@ -180,18 +209,22 @@ def main() -> None:
             "evaluate": lambda: evaluate(camera, clean),
             "segment": lambda: segment(camera, nuclei),
             "batch": lambda: batch(camera, asked.folder.resolve(), folder),
+            "train": lambda: train(camera, spots),
             "server": lambda: server(camera),
         }
         try:
             for name, step in steps.items():
                 if asked.only and name not in ("install", *asked.only):
                     continue
-                if name == "segment" or name == "batch":
+                if name in ("segment", "batch", "train", "server"):
                     camera.clear()
                 try:
                     step()
                 except (SystemExit, AssertionError, StopIteration) as problem:
                     print(f"{name}: {problem}", flush=True)
+                    imagej.stop()
+                    imagej.start()
+                    imagej.toolset("micserve")
         finally:
             imagej.stop()
 

@@ -1,6 +1,9 @@
 """What goes wrong has its own words in ImageJ, and takes nothing from the user."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +11,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from tests.support.stack import free_port
+from tests.support.stack import ROOT, free_port, gateway
 
 IMAGE = 'newImage("mine", "16-bit ramp", 40, 30, 1); makeRectangle(1, 2, 5, 6);'
 STATE = (
@@ -77,6 +80,32 @@ def test_a_token_that_is_not_known(macros, status):
     assert kind == "login"
     assert "The access token é is not known." in sentence
     assert "Server... (f11)" in sentence
+
+
+@pytest.fixture
+def guarded(facility, tmp_path):
+    """Another gateway to the same services, which wants to know who asks; and somebody's token."""
+    door = gateway(tmp_path, facility.registry_url, n2v=facility.n2v.url, MICSERVE_ACCOUNTS="on")
+    make = (sys.executable, "-c", "from micserve.cli import main; main()", "token", "create", "ada")
+    home = {"MICSERVE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    made = subprocess.run(
+        [*make, "--role", "user"], env={**os.environ, **home}, capture_output=True, check=True
+    )
+    door.start()
+    yield door.url, made.stdout.decode().strip()
+    door.stop()
+
+
+def test_a_server_with_accounts_lets_in_who_has_a_token_of_it(macros, guarded):
+    url, token = guarded
+    there = f'micserve_set("server", "{url}");'
+    for wrong in ("", "not-a-token"):
+        kind, sentence = predicted(macros, there + f'micserve_set("token", "{wrong}");')
+        assert kind == "login"
+        assert "Your access token is in the dialog Server... (f11)." in sentence
+        macros("close();")
+    right = f'{there} micserve_set("token", "{token}"); {IMAGE}'
+    assert macros(right + 'return "" + (micserve_predict("same", "") != 0);') == "1"
 
 
 def test_a_model_that_is_not_there(macros):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import tifffile
@@ -124,6 +125,21 @@ def test_a_network_says_the_same_to_a_macro_as_to_python(macros, facility, tmp_p
     with Client(facility.gateway.url) as client:
         expected = client.predict("spots@1", path, parameters={"clip": "true"})
     np.testing.assert_array_equal(saved(macros, tmp_path), expected.data)
+
+
+def test_a_large_image_goes_as_a_job_which_is_gone_when_the_result_is_here(
+    macros, facility, tmp_path
+):
+    said = macros(
+        'micserve_set("large", 0); newImage("large", "16-bit ramp", 60, 50, 1);'
+        'id = micserve_predict("same@1", "output_dtype=input"); micserve_set("large", 64);'
+        'got = "" + micserve_error() + "|"; if (id != 0) got = got + getTitle(); return got;'
+    )
+    assert said == "|large_same-v1"
+    made = saved(macros, tmp_path)
+    macros.imagej.run('selectImage("large");')
+    np.testing.assert_array_equal(made, saved(macros, tmp_path))
+    assert httpx.get(f"{facility.gateway.url}/v1/jobs").json()["jobs"] == []
 
 
 def test_the_result_says_who_made_it_and_is_never_saved_over_something_else(macros, tmp_path):
