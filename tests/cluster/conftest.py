@@ -13,11 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import yaml
 
 from micserve.client import Client
+from micserve.codecs import image_to_bytes
+from micserve.image import Image
+from micserve.registry import RegistrySettings, open_registry
 from tests.cluster.old_server import rewritten
+from tests.support.published import publish_denoiser
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "micserve"
@@ -93,7 +98,9 @@ def cluster() -> Cluster:
     if not folder or "DNS_HOSTS" not in os.environ:
         pytest.skip("no cluster here: make test-cluster starts one")
     made = Cluster(Path(folder))
-    made.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(_disks(Path(folder) / "disks")))
+    if not made.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
+        disks = _disks(Path(folder) / "disks")
+        made.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(disks))
     command = ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / "dev")]
     rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     objects = [entry for entry in yaml.safe_load_all(rendered) if entry]
@@ -149,6 +156,36 @@ def spots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [str(Path(sys.executable).with_name("micserve")), "synthetic", str(folder)]
     subprocess.run([*command, "--count", "3"], check=True, capture_output=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def served(cluster: Cluster, people: Client, tmp_path_factory: pytest.TempPathFactory) -> int:
+    """Version of a small denoiser called `small`, published from outside and in production."""
+    # MLflow takes requests for the names it was told only; localhost:8010 is one.
+    forward = subprocess.Popen(
+        ["kubectl", "-n", NAMESPACE, "port-forward", "service/registry", "8010:8010"],
+        stdout=subprocess.DEVNULL,
+    )
+    folder = tmp_path_factory.mktemp("published")
+    url = "http://localhost:8010"
+    try:
+        until(lambda: _answers(f"{url}/health"))
+        registry = open_registry(url, settings=RegistrySettings(cache=folder / "cache"))
+        version = publish_denoiser(registry, folder, "small")
+    finally:
+        forward.kill()
+        forward.wait()
+    image = image_to_bytes(Image(np.full((64, 64), 100, np.uint8), "YX"))
+    predict = f"{people.url}/v1/models/small/predict"
+    until(lambda: httpx.post(predict, content=image, timeout=120).status_code == 200)
+    return version.version
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=10).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @pytest.fixture(scope="session")
