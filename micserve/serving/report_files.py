@@ -1,7 +1,7 @@
 """A quality report as files: what `POST /v1/qc` zips, `micserve qc` writes and versions keep.
 
     report.html              one self-contained page
-    report.pdf               the same for print
+    report.pdf               the same for print, where ReportLab is installed
     report.json              the documented schema
     held_out.json            the numbers that `promote` compares versions by
     metrics.csv              one row per image, slice and method
@@ -14,6 +14,7 @@ Knows files and images; the numbers are `micserve.qc`'s.
 """
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,10 @@ def write_report(
     Parameters
     ----------
     truths
-        The ground truth by the name of its case.
+        The ground truth by the name of its case; a case without one has no maps.
     progress
         Called with (fraction written, what is being written); may raise to stop.
     """
-    # ReportLab is of no use to a service that never writes a report.
-    from micserve.qc.pdf import report_pdf
-
     for inside in ("maps", "pictures"):
         (folder / inside).mkdir(parents=True, exist_ok=True)
     progress(0.0, "drawing pictures")
@@ -88,13 +86,18 @@ def write_report(
         texts["QC_metrics_zerocost.csv"] = zerocost_csv(report)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    (folder / "report.pdf").write_bytes(report_pdf(report, pictures, about=about))
+    if find_spec("reportlab") is not None:
+        # Trainers have no ReportLab, and a service that writes no report does not load it.
+        from micserve.qc.pdf import report_pdf
+
+        (folder / "report.pdf").write_bytes(report_pdf(report, pictures, about=about))
     for picture in pictures:
         name = "-".join(part for part in (picture.kind, Path(picture.image).stem) if part)
         (folder / "pictures" / f"{name}.png").write_bytes(picture.png)
-    for number, image in enumerate(report.images):
+    mapped = [image for image in report.images if image.name in truths]
+    for number, image in enumerate(mapped):
         for method in report.methods:
-            share = 0.6 + 0.4 * number / len(report.images)
+            share = 0.6 + 0.4 * number / len(mapped)
             progress(share, f"maps of {method.label} of {image.name}")
             _write_maps(report, image.name, method.key, truths[image.name], folder / "maps")
 

@@ -18,6 +18,7 @@ from micserve.families.care import CareParameters
 from micserve.image import Image
 from micserve.predict import LoadedModel, predict
 from micserve.registry import ModelRef, Registry, RegistrySettings, open_registry
+from micserve.registry.gate import read_held_out
 from tests.support.registry_server import RegistryServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +127,13 @@ def test_a_training_publishes_a_verified_model_that_says_how_sure_it_is(
     assert (version.family, version.ndim) == ("care", ndim)
     checks = {check.name for check in version.verification.checks}
     assert {"framework agreement", "tiled equals whole", "bioimage.io test"} <= checks
+
+    held = read_held_out(registry, version)
+    assert held is not None, output
+    assert set(held.methods) == {"prediction", "input", "gaussian", "median", "nlm"}
+    report = registry.read_file(version, f"{version.qc.folder}/report.html").decode()
+    assert "held back for validation" in report
+    assert held.sentence in output
 
     package = open_package(registry.fetch(version))
     assert [head.name for head in package.contract.network.heads] == ["mean", "scale"]

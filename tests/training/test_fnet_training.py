@@ -11,6 +11,7 @@ from micserve.families.base import RestorationParameters
 from micserve.image import Image
 from micserve.predict import LoadedModel, predict
 from micserve.registry import ModelRef, RegistrySettings, open_registry
+from micserve.registry.gate import gate, read_held_out
 from tests.support.trainers import TrainerProgram, python_of
 
 TINY = {
@@ -50,6 +51,11 @@ def test_a_stain_is_predicted_in_its_own_grey_values(ndim, shape, tmp_path, regi
     version = registry.resolve(ModelRef.parse(f"{trainer.name}@candidate"))
     assert version.verification.passed
     assert (version.family, version.ndim) == ("fnet", ndim)
+    held = read_held_out(registry, version)
+    assert held is not None, output
+    assert list(held.methods) == ["prediction", "input"], "a smoothed input is no guess of a stain"
+    report = registry.read_file(version, f"{version.qc.folder}/report.html").decode()
+    assert "recorded in another way" in report
     package = open_package(registry.fetch(version))
     model = LoadedModel(package.contract, OnnxBackend(package.onnx, provider="cpu"))
     image, stain = field(9, shape)
@@ -60,9 +66,12 @@ def test_a_stain_is_predicted_in_its_own_grey_values(ndim, shape, tmp_path, regi
     assert np.corrcoef(answer.ravel(), stain.ravel())[0, 1] > 0.2
     assert 'alt="Augmented patches"' in (package.folder / "training_report.html").read_text()
     if ndim == 2:
+        registry.promote(version.ref, "production", by="test", reason="the first")
         further = {**TINY, "number_of_epochs": 1, "from_model": str(version.ref)}
         status, output = trainer.run(data=tmp_path / "data", name=trainer.name, **further)
         assert status == 0, output
         again = registry.resolve(ModelRef.parse(f"{trainer.name}@candidate"))
         training = open_package(registry.fetch(again)).contract.training
         assert (again.version, training["requested"]["from_model"]) == (2, str(version.ref))
+        compared = gate(registry, again, "production").against_current
+        assert [one.images for one in compared] == [1, 1, 1], "the same image was held back"

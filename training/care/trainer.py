@@ -4,9 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from micserve.artifact.build import Citation
 from micserve.artifact.contract import FamilyName
+from micserve.predict import LoadedModel
+from micserve.qc.baselines import BASELINES
 from training.care.config import PRESETS, CareConfig
 from training.common.config import Preset
 from training.common.images import Dataset
+from training.common.judging import Shown
+from training.common.judging_restoration import Restored, restored
 from training.common.learner import Learner, Plan
 from training.common.machine import version_of
 from training.common.pairs import PairedDataset, folders_of, grey_target, load_pairs
@@ -78,6 +82,10 @@ class CareTrainer:
         names = ("tensorflow-cpu", "tensorflow", "keras", "csbdeep")
         found = {name: version_of(name) for name in names}
         return {name: number for name, number in found.items() if number != "not installed"}
+
+    def judge(self, model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> Restored:
+        """Beside the input and every plain filter."""
+        return restored(model, frames, baselines=BASELINES)
 
     def method(self, config: CareConfig) -> str:
         learnt = (

@@ -256,7 +256,7 @@ class TrainingFlow:
         data: Dataset,
         folder: Path,
     ) -> str:
-        """A quality report on the held-out images, for families that segment; a sentence."""
+        """A quality report on held-out images, for families that learn from pairs; a sentence."""
         if not isinstance(self._trainer, Judging) or not isinstance(data, PairedDataset):
             return ""
         run.log_progress(0.99, "judging held-out images", None)

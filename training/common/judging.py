@@ -1,13 +1,15 @@
 """A quality report for a version that was just trained, on the images held back from training.
 
-What `promote` compares versions by. A trainer that segments answers `judge` with
-its validation frames as cases; this module cuts, predicts with the packed network
-as the service does, and attaches. A report that cannot be made is said and costs
-nothing else: the version is published by then.
+What `promote` compares versions by. A trainer that learns from pairs answers `judge`
+with what its packed network made of the validation frames, predicted as the service
+does (`judging_segmentation`, `judging_restoration`); this module cuts the frames and
+attaches the report. One that cannot be made is said and costs nothing else: the
+version is published by then.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -22,12 +24,10 @@ from micserve.families import PredictParameters
 from micserve.image import Calibration, Image
 from micserve.predict import LoadedModel, predict
 from micserve.qc import About
-from micserve.qc.segmentation import SegmentationCase, SegmentationReport, evaluate_segmentation
-from micserve.qc.segmentation.evaluate import Asked
-from micserve.qc.segmentation.page import TITLE
 from micserve.registry import ModelVersion, Registry
-from micserve.serving.segmentation_files import segmentation_for_listings, write_segmentation
 from training.common.pairs import Pair, PairedDataset
+
+log = logging.getLogger(__name__)
 
 MOST_FRAMES = 50
 FRAME_PIXELS = {2: 1 << 20, 3: 1 << 21}
@@ -44,35 +44,42 @@ class Shown:
     file: str
     image: Image
     """What the model is given."""
-    target: NDArray[np.int64]
-    """((Z,) Y, X), as the mask or the labels have it."""
+    target: NDArray[Any]
+    """((Z,) Y, X), as it is stored."""
 
-    def case(self, prediction: NDArray[Any]) -> SegmentationCase:
-        """With the source below the outlines where it has one grey value per pixel."""
+    @property
+    def source(self) -> NDArray[Any]:
+        """Grey values as the target's shape has them; colours behind the pixels."""
+        pixels = np.asarray(self.image.data)
+        return pixels if pixels.shape == self.target.shape else np.moveaxis(pixels, 0, -1)
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Along X."""
         size = self.image.calibration.in_um()
-        source = np.asarray(self.image.data)
-        return SegmentationCase(
-            name=self.name,
-            prediction=np.asarray(prediction),
-            target=self.target,
-            source=source if source.shape == self.target.shape else np.moveaxis(source, 0, -1),
-            pixel_size_um=size["X"] if size else None,
-        )
+        return size["X"] if size else None
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Written:
+    """A report that lies in a folder."""
+
+    sentence: str
+    """Its verdict."""
+    summary: dict[str, Any]
+    """For the registry's listings."""
+
+
+class Judged(Protocol):
     """What a trainer found out about its validation images."""
 
-    cases: tuple[SegmentationCase, ...]
-    numbers: Asked
-    notes: tuple[str, ...]
-    """How what was predicted was chosen, in sentences."""
+    def write(self, folder: Path, *, about: About, first: Sequence[str]) -> Written:
+        """The report with held_out.json; `first` are sentences that stand before its notes."""
 
 
 @runtime_checkable
 class Judging(Protocol):
-    """A trainer whose models segment."""
+    """A trainer whose models can be judged by what was held back."""
 
     def judge(self, model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> Judged: ...
 
@@ -84,7 +91,7 @@ def shown_frames(data: PairedDataset, frames: Sequence[Pair]) -> list[Shown]:
     files = [frame.file for frame in frames]
     for number, frame in enumerate(frames[:MOST_FRAMES]):
         middle = _middle(frame.size)
-        target = np.rint(frame.target[(0, *middle)]).astype(np.int64)
+        target = frame.target[(0, *middle)]
         pixels += target.size
         if kept and pixels > MOST_PIXELS:
             break
@@ -124,23 +131,20 @@ def attach_judgement(
         model = LoadedModel(opened.contract, OnnxBackend(opened.onnx, provider="cpu"))
         frames = shown_frames(data, [f for f in data.validation if isinstance(f, Pair)])
         judged = trainer.judge(model, frames, data)
-        report = evaluate_segmentation(
-            judged.cases, reading=judged.numbers, ndim=model.contract.ndim
-        )
-        report = replace(report, notes=(*_held_back(data, frames), *judged.notes, *report.notes))
-        files = _written(report, folder / "quality", version)
-        registry.attach_qc(version, segmentation_for_listings(report), files)
+        about = About(model=str(version.ref), digest=version.digest, made_at=datetime.now(UTC))
+        files = folder / "quality"
+        written = judged.write(files, about=about, first=tuple(_held_back(data, frames)))
+        registry.attach_qc(version, written.summary, files)
     except MicserveError as error:
         return f"The quality report could not be made: {error}"
-    return f"On held-out images: {report.summary.sentence}"
-
-
-def _written(report: SegmentationReport, folder: Path, version: ModelVersion) -> Path:
-    about = About(
-        title=TITLE, model=str(version.ref), digest=version.digest, made_at=datetime.now(UTC)
-    )
-    write_segmentation(report, folder, about=about, truths={})
-    return folder
+    except Exception as error:
+        # Hours of training do not fail by their report.
+        log.warning("the quality report failed", exc_info=True)
+        return (
+            f"The quality report could not be made ({type(error).__name__}: {error}). Make it with "
+            f"micserve qc --model {version.ref} --source … --target … --held-out --attach."
+        )
+    return f"On held-out images: {written.sentence}"
 
 
 def _held_back(data: PairedDataset, frames: Sequence[Shown]) -> Iterator[str]:

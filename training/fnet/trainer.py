@@ -4,13 +4,22 @@ from collections.abc import Mapping, Sequence
 
 from micserve.artifact.build import Citation
 from micserve.artifact.contract import FamilyName
+from micserve.predict import LoadedModel
 from training.common.config import Preset
 from training.common.images import Dataset
+from training.common.judging import Shown
+from training.common.judging_restoration import Restored, restored
 from training.common.learner import Learner, Plan
 from training.common.machine import version_of
 from training.common.pairs import PairedDataset, folders_of, grey_target, load_pairs
 from training.fnet.config import PRESETS, FnetConfig
 from training.torch_loop.config import plan_of
+
+OTHER_MODALITY = (
+    "The input was recorded in another way than the ground truth. It is compared after the gain "
+    "and offset that fit it best, as the least that a prediction has to beat; its SNR, PSNR, RMSE "
+    "and MAE, which take grey values as they are, say nothing. Plain filters are left out."
+)
 
 
 class FnetTrainer:
@@ -70,6 +79,10 @@ class FnetTrainer:
 
     def versions(self) -> Mapping[str, str]:
         return {"torch": version_of("torch")}
+
+    def judge(self, model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> Restored:
+        """Beside the input alone: a smoothed transmitted light image is no guess of a stain."""
+        return restored(model, frames, baselines=(), notes=(OTHER_MODALITY,))
 
     def method(self, config: FnetConfig) -> str:
         norm = "with" if config.batch_norm else "without"

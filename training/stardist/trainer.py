@@ -9,7 +9,8 @@ from micserve.artifact.contract import FamilyName
 from micserve.predict import LoadedModel
 from training.common.config import Preset
 from training.common.images import Dataset
-from training.common.judging import Judged, Shown, answers
+from training.common.judging import Shown, answers
+from training.common.judging_segmentation import Segmented, segmentation_case
 from training.common.learner import Learner, Plan
 from training.common.machine import version_of
 from training.common.pairs import PairedDataset, folders_of, instance_labels, load_pairs
@@ -79,11 +80,11 @@ class StarDistTrainer:
         found = {name: version_of(name) for name in names}
         return {name: number for name, number in found.items() if number != "not installed"}
 
-    def judge(self, model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> Judged:
+    def judge(self, model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> Segmented:
         """Objects, by the version's own thresholds."""
         found = answers(model, frames, model.family.parameters())
-        return Judged(
-            cases=tuple(frame.case(labels) for frame, labels in zip(frames, found, strict=True)),
+        return Segmented(
+            cases=tuple(map(segmentation_case, frames, found)),
             numbers="objects",
             notes=(
                 "The thresholds of probability and overlap were chosen on these images too, which "

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from micserve.families.unet import UNetParameters
 from micserve.predict import LoadedModel
 from micserve.qc.segmentation import SegmentationCase
-from training.common.judging import Judged, Shown, answers, shown_frames
+from training.common.judging import Shown, answers, shown_frames
+from training.common.judging_segmentation import Segmented, segmentation_case
 from training.common.pairs import Pair, PairedDataset
 from training.unet.threshold import best_threshold
 
@@ -24,7 +25,7 @@ TRAINING_FRAMES = 4
 """That a threshold is chosen on where there is only one validation file."""
 
 
-def judged(model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> Judged:
+def judged(model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> Segmented:
     """Probabilities of the packed network, made into classes."""
     said = [np.asarray(answer, np.float32) for answer in answers(model, frames, PROBABILITY)]
     values = [int(value) for value in model.contract.parameters["class_values"]]
@@ -32,9 +33,9 @@ def judged(model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> 
         return _by_likelihood(frames, said, values)
     truths = [(frame.target > 0).astype(np.float32) for frame in frames]
     thresholds, note = _thresholds(model, frames, said, truths, data)
-    return Judged(
+    return Segmented(
         cases=tuple(
-            frame.case((answer > thresholds[frame.file]).astype(np.uint8))
+            segmentation_case(frame, (answer > thresholds[frame.file]).astype(np.uint8))
             for frame, answer in zip(frames, said, strict=True)
         ),
         numbers="classes",
@@ -45,14 +46,16 @@ def judged(model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> 
 PROBABILITY = UNetParameters(result="probability")
 
 
-def _by_likelihood(frames: Sequence[Shown], said: Sequence[Float], values: Sequence[int]) -> Judged:
+def _by_likelihood(
+    frames: Sequence[Shown], said: Sequence[Float], values: Sequence[int]
+) -> Segmented:
     """The most likely class; there is no threshold to choose. Both sides as class numbers."""
     cases = []
     for frame, answer in zip(frames, said, strict=True):
         channels = 1 if answer.ndim == 4 else 0  # (Z, C, Y, X) or (C, Y, X)
-        case = frame.case(answer.argmax(axis=channels).astype(np.uint8))
+        case = segmentation_case(frame, answer.argmax(axis=channels).astype(np.uint8))
         cases.append(_renumbered(case, values))
-    return Judged(
+    return Segmented(
         tuple(cases), "classes", ("Every pixel has the class that the network holds most likely.",)
     )
 

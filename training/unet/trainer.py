@@ -7,7 +7,8 @@ from micserve.artifact.contract import FamilyName
 from micserve.predict import LoadedModel
 from training.common.config import Preset
 from training.common.images import Dataset
-from training.common.judging import Judged, Shown
+from training.common.judging import Shown
+from training.common.judging_segmentation import Segmented
 from training.common.learner import Learner, Plan
 from training.common.machine import version_of
 from training.common.pairs import PairedDataset, class_mask, folders_of, load_pairs
@@ -95,7 +96,7 @@ class UNetTrainer:
     def versions(self) -> Mapping[str, str]:
         return {"torch": version_of("torch")}
 
-    def judge(self, model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> Judged:
+    def judge(self, model: LoadedModel, frames: Sequence[Shown], data: PairedDataset) -> Segmented:
         """Classes; with two, at a threshold from other images than each is scored on."""
         return judged(model, frames, data)
 
