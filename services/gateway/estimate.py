@@ -28,7 +28,7 @@ REMEMBERED = 5
 FILTERS = ("unet_n_first", "first_filters")
 
 FRAMEWORK_BYTES = 900 << 20
-"""Of a Python process with TensorFlow or torch before it holds an image; measured on Linux."""
+"""Of a Python process with TensorFlow or torch before it holds an image: a guess."""
 
 MAPS_PER_PIXEL = 14
 """Feature maps of a U-Net per pixel and first filter, all levels, forward and backward: two

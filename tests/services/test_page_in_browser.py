@@ -22,7 +22,7 @@ from tests.support.stack import Program, gateway
 from tests.support.trainers import python_of
 
 PAGES = ("/", "/models/spots", "/models/spots/compare?a=1&b=1", "/predict", "/qc", "/train")
-PAGES += ("/jobs", "/status", "/login", "/models/no-such-model")
+PAGES += ("/jobs", "/status", "/login", "/fiji/", "/models/no-such-model")
 
 PATIENCE_MS = 120_000
 
