@@ -45,12 +45,14 @@ class Door:
             return
         accounts: Accounts = scope["app"].state.parts.accounts
         request = Request(scope)
-        who, status = accounts.caller(None).name, 500
+        who, noted = accounts.caller(None).name, request.method in SAFE
 
         async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            nonlocal noted
+            if message["type"] == "http.response.start" and not noted:
+                # Before the answer: whoever has it finds the line.
+                noted = True
+                await _write_down(accounts, request, who, message["status"])
             await send(message)
 
         try:
@@ -65,8 +67,8 @@ class Door:
         except MicserveError as error:
             await _refusal(request, error)(scope, receive, send_and_note)
         finally:
-            if request.method not in SAFE:
-                await _write_down(accounts, request, who, status)
+            if not noted:
+                await _write_down(accounts, request, who, 500)
 
     def _admit(self, request: Request, accounts: Accounts) -> Person | None:
         refuse_foreign_origin(request)
