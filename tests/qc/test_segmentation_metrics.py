@@ -17,6 +17,7 @@ from micserve.qc.segmentation import (
     match,
     overlaps,
 )
+from micserve.qc.segmentation.baselines import watersheds
 
 SAME = (
     "tp", "fp", "fn", "precision", "recall", "f1", "accuracy",
@@ -180,6 +181,13 @@ def test_what_cannot_be_compared_is_refused_in_words(
 ) -> None:
     with pytest.raises(QualityControlError, match=words):
         evaluate_segmentation([SegmentationCase("image", prediction, target)])
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_watershed_finds_nothing_where_nothing_stands_out(ndim: int) -> None:
+    frame = np.zeros((16,) * ndim, np.uint16)
+    for trial in watersheds(dark=False):
+        assert not trial.run(frame).any()
 
 
 def test_a_watershed_that_does_better_makes_the_light_red(shared_data: Path) -> None:

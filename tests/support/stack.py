@@ -83,9 +83,14 @@ class Program:
         """Whatever state it is in."""
         if self.process is None:
             return
+        started: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            started = psutil.Process(self.process.pid).children(recursive=True)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        # A worker may answer one more image before it ends.
+        psutil.wait_procs(started, timeout=30)
         self.process = None
 
 

@@ -74,7 +74,9 @@ def _watershed(distance: int, *, dark: bool) -> Trial:
         depth = ndimage.distance_transform_edt(inside)
         peaks = peak_local_max(depth, min_distance=distance, labels=inside.astype(np.int32))
         seeds = np.zeros(frame.shape, np.int32)
-        seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+        # Without a peak, scikit-image answers with two columns in 3D too.
+        if len(peaks):
+            seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
         return np.asarray(watershed(-depth, seeds, mask=inside), np.int32)
 
     return Trial(f"Watershed (Otsu, {_side(dark)}, seeds {distance} px apart)", dark, run)
