@@ -15,9 +15,9 @@ function micserve_info() {
 		this = micserve_cell(lines[i], 0);
 		if (this == name) {
 			production = micserve_cell(lines[i], 1); if (production == "") production = "none yet";
-			size = micserve_cell(lines[i], 8); if (size == "") size = "not said";
+			size = micserve_cell(lines[i], 8); if (size == "") size = "not said"; else size = size + " &micro;m";
 			showMessage("micserve: " + name, "<html><h2>" + name + "</h2><p>" + micserve_cell(lines[i], 6) + ": " + micserve_cell(lines[i], 5) + ".</p>"
-			+ "<p>Axes " + micserve_cell(lines[i], 4) + ", channels " + micserve_cell(lines[i], 7) + ", pixel size of the training images " + size + " &micro;m</p>"
+			+ "<p>Axes " + micserve_cell(lines[i], 4) + ", channels " + micserve_cell(lines[i], 7) + ", pixel size of the training images " + size + "</p>"
 			+ "<p>Version in production: " + production + ", newest: " + micserve_cell(lines[i], 2) + "</p>"
 			+ "<p>More: " + micserve_server() + "/v1/models/" + name + "</p></html>");
 			return;

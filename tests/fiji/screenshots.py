@@ -134,6 +134,18 @@ def train(camera: Camera, spots: Path) -> None:
     camera.take("training", "Training of n2v-mine")
 
 
+def others(camera: Camera) -> None:
+    """The dialogs that no picture of another step shows; a model is selected by then."""
+    for tool, right, name, title in (
+        ("About", False, "about", "About micserve"),
+        ("Info", False, "info", "micserve: demo-spots"),
+        ("Training parameters", False, "training-parameters", "micserve: training parameters of"),
+        ("Evaluate", True, "evaluate-options", "micserve: Evaluate options"),
+    ):
+        camera.imagej.click(tool, right=right)
+        camera.dialog(name, shown(camera.imagej, title))
+
+
 def batch(camera: Camera, images: Path, folder: Path) -> None:
     camera.imagej.click("Batch folder (f10)")
     title = "micserve: Batch folder"
@@ -207,6 +219,7 @@ def main() -> None:
             "install": lambda: install(camera, url, folder),
             "predict": lambda: predict(camera, spots),
             "evaluate": lambda: evaluate(camera, clean),
+            "others": lambda: others(camera),
             "segment": lambda: segment(camera, nuclei),
             "batch": lambda: batch(camera, asked.folder.resolve(), folder),
             "train": lambda: train(camera, spots),
