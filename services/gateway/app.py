@@ -109,7 +109,7 @@ def _add_listings(app: FastAPI) -> None:
     )
     async def models_table(here: Here) -> Response:
         text = await asyncio.to_thread(here.catalogue.tsv)
-        return Response(text, media_type="text/tab-separated-values; charset=utf-8")
+        return Response(text, media_type=TSV)
 
     @app.get(
         "/v1/models/{name}",

@@ -125,7 +125,7 @@ def add_fiji(app: FastAPI) -> None:
     )
     async def parameters(name: str, here: Here, version: str = "production") -> Response:
         text = await asyncio.to_thread(here.catalogue.parameters_tsv, name, version)
-        return Response(text, media_type=f"{TSV}; charset=utf-8")
+        return Response(text, media_type=TSV)
 
     @app.get(
         "/v1/parcels/{identity}/{name:path}",

@@ -30,6 +30,7 @@ MOST = 32
 """Parcels at a time; the oldest gives way."""
 
 TSV = "text/tab-separated-values"
+"""An answer of this type says `charset=utf-8` by itself: Starlette adds it to all text."""
 
 TYPES = {
     ".tif": "image/tiff",
@@ -95,7 +96,7 @@ async def listed(parcels: Parcels, archive: Path, headers: Mapping[str, str]) ->
     rows = [("name", "bytes", "address")]
     rows += [(name, str(size), f"/v1/parcels/{identity}/{name}") for name, size in files.items()]
     text = "".join("\t".join(row) + "\n" for row in rows)
-    return Response(text, media_type=f"{TSV}; charset=utf-8", headers=dict(headers))
+    return Response(text, media_type=TSV, headers=dict(headers))
 
 
 async def predict_listed(

@@ -74,7 +74,7 @@ def add_quality(app: FastAPI) -> None:
     async def state_line(report: str, here: Here, caller: WhoAsks) -> Response:
         found = here.reports_begun.find(report, caller)
         state = await asyncio.to_thread(found.state)
-        return Response(line(state), media_type=f"{TSV}; charset=utf-8")
+        return Response(line(state), media_type=TSV)
 
     @app.get(
         "/v1/qc/{report}",

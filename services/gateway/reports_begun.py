@@ -196,7 +196,7 @@ def accepted(one: Begun, *, as_line: bool) -> Response:
     headers = {"Location": one.address, "Preference-Applied": "respond-async"}
     if as_line:
         text = f"{one.id}\t{one.address}\n"
-        return Response(text, 202, headers, media_type=f"{TSV}; charset=utf-8")
+        return Response(text, 202, headers, media_type=TSV)
     text = one.state().model_dump_json()
     return Response(text, 202, headers, media_type="application/json")
 

@@ -68,7 +68,7 @@ def add_training_tables(app: FastAPI) -> None:
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Response:
-    return Response(tab_separated(columns, rows), media_type=f"{TSV}; charset=utf-8")
+    return Response(tab_separated(columns, rows), media_type=TSV)
 
 
 def preset_values(family: TrainableFamily, ndim: str, preset: str) -> dict[str, Scalar]:

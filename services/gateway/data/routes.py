@@ -142,7 +142,7 @@ def _add_sets(app: FastAPI) -> None:
         views = await asyncio.to_thread(_views, here, caller)
         rows = [(v.id, v.name, v.owner, str(v.bytes), str(v.file_count), v.place) for v in views]
         columns = ("id", "name", "owner", "bytes", "files", "place")
-        return Response(tab_separated(columns, rows), media_type=f"{TSV}; charset=utf-8")
+        return Response(tab_separated(columns, rows), media_type=TSV)
 
     @app.get(
         "/v1/data/{data}",

@@ -112,7 +112,7 @@ async def _ordered_answer(here: Parts, record: JobRecord, accept: str) -> Respon
     address = f"/v1/jobs/{record.id}"
     headers = {"Location": address}
     if accept.startswith(TSV):
-        return Response(f"{record.id}\t{address}\n", 202, headers, f"{TSV}; charset=utf-8")
+        return Response(f"{record.id}\t{address}\n", 202, headers, TSV)
     view = await asyncio.to_thread(view_of, here.jobs, record)
     return Response(view.model_dump_json(), 202, headers, "application/json")
 
@@ -163,7 +163,7 @@ def _add_listings(app: FastAPI) -> None:
     )
     async def table(here: Here, caller: WhoAsks) -> Response:
         views = await asyncio.to_thread(_views, here, caller)
-        return Response(jobs_table(views), media_type=f"{TSV}; charset=utf-8")
+        return Response(jobs_table(views), media_type=TSV)
 
 
 def _views(here: Parts, caller: Caller) -> tuple[JobView, ...]:
@@ -181,7 +181,7 @@ def _add_following(app: FastAPI) -> None:
     async def line(job: str, here: Here, caller: WhoAsks) -> Response:
         record = await asyncio.to_thread(here.jobs.one, job, caller)
         view = await asyncio.to_thread(view_of, here.jobs, record)
-        return Response(job_line(view), media_type=f"{TSV}; charset=utf-8")
+        return Response(job_line(view), media_type=TSV)
 
     @app.get(
         "/v1/jobs/{job}",
@@ -218,7 +218,7 @@ def _add_following(app: FastAPI) -> None:
     async def metrics(job: str, here: Here, caller: WhoAsks) -> Response:
         record = await asyncio.to_thread(here.jobs.one, job, caller)
         rows = await asyncio.to_thread(here.jobs.records.curves, record.id)
-        return Response(curves_table(rows), media_type=f"{TSV}; charset=utf-8")
+        return Response(curves_table(rows), media_type=TSV)
 
     @app.get(
         "/v1/jobs/{job}/events",
@@ -266,6 +266,6 @@ def _add_results(app: FastAPI) -> None:
 
 async def _file(here: Parts, job: str, name: str) -> Response:
     path = await asyncio.to_thread(here.jobs.spool.result, job, name)
-    kind = {**TYPES, ".tsv": f"{TSV}; charset=utf-8"}.get(path.suffix.lower(), BINARY)
+    kind = {**TYPES, ".tsv": TSV}.get(path.suffix.lower(), BINARY)
     headers = {"Content-Disposition": disposition(path.name), "X-Content-Type-Options": "nosniff"}
     return FileResponse(path, media_type=kind, headers=headers)
