@@ -95,14 +95,18 @@ class ModelContract(Contract):
         return self
 
     @property
+    def gain_matters(self) -> bool:
+        """Whether the network sees grey values as they are: a brighter image is another image."""
+        return isinstance(self.normalization, FixedZeroMeanUnitVariance | Identity)
+
+    @property
     def described_in_grey(self) -> bool:
         """Whether the bioimage.io description, and with it the test outputs, are in grey values.
 
         It has words for the way back only where that is the same for every image; else it
         describes the network's answer in normalised units, and micserve alone goes back.
         """
-        fixed = isinstance(self.normalization, FixedZeroMeanUnitVariance | Identity)
-        return self.restore_range and fixed
+        return self.restore_range and self.gain_matters
 
     @property
     def spatial_axes(self) -> str:

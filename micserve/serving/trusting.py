@@ -17,7 +17,6 @@ from micserve.axes import FramePlan, plan_frames
 from micserve.errors import ParameterError
 from micserve.families import PredictParameters
 from micserve.image import Image
-from micserve.normalize import FixedZeroMeanUnitVariance, Identity
 from micserve.predict import LoadedModel, Prediction, Watch, predict, with_axes
 from micserve.trust import Trust, distance_maps, envelope_of, judge
 from micserve.trust.residual import residual
@@ -50,7 +49,7 @@ def trust_of(image: Image, model: LoadedModel, asked: PredictParameters, made: P
         envelope_of(contract.training),
         frames,
         results=results if same else None,
-        gain_matters=_gain_matters(contract),
+        gain_matters=contract.gain_matters,
         trained_um=trained.get("X") if trained else None,
         sent_um=calibration["X"] if calibration else None,
     )
@@ -100,7 +99,7 @@ def trust_maps(
             sent,
             plan,
             lambda frame, _: distance_maps(
-                envelope, frame, gain_matters=_gain_matters(model.contract)
+                envelope, frame, gain_matters=model.contract.gain_matters
             ),
         ),
         "inconsistency": _inconsistency(sent, model, asked, made, max_tile_pixels, watch),
@@ -120,11 +119,6 @@ def _plan(image: Image, contract: ModelContract, asked: PredictParameters) -> Fr
         channels=contract.network.channels,
         channel=asked.channel,
     )
-
-
-def _gain_matters(contract: ModelContract) -> bool:
-    """Whether the network sees grey values as they are."""
-    return isinstance(contract.normalization, FixedZeroMeanUnitVariance | Identity)
 
 
 def _same_things(contract: ModelContract) -> bool:

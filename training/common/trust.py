@@ -14,7 +14,6 @@ from micserve.artifact.contract import ModelContract
 from micserve.backends import Backend
 from micserve.errors import MicserveError
 from micserve.image import Image
-from micserve.normalize import FixedZeroMeanUnitVariance, Identity
 from micserve.predict import LoadedModel, predict
 from micserve.trust import Envelope, judge, measure_envelope
 from training.common.images import Dataset, Plane
@@ -33,17 +32,11 @@ def recorded_envelope(data: Dataset, contract: ModelContract, backend: Backend) 
     envelope = measure_envelope(_images(data.train), answered=answered)
     if envelope is None:
         return None
-    matters = gain_matters(contract)
     held = [
-        judge(envelope, frames, gain_matters=matters).distance
+        judge(envelope, frames, gain_matters=contract.gain_matters).distance
         for frames in _images(data.validation)
     ]
     return envelope.model_copy(update={"usual": round(max(held, default=0.0), 4)})
-
-
-def gain_matters(contract: ModelContract) -> bool:
-    """Whether the network sees grey values as they are."""
-    return isinstance(contract.normalization, FixedZeroMeanUnitVariance | Identity)
 
 
 def _images(planes: Sequence[Plane]) -> list[Frames]:
