@@ -8,8 +8,8 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -22,6 +22,7 @@ from micserve.codecs import image_to_bytes
 from micserve.image import Image
 from micserve.registry import RegistrySettings, open_registry
 from tests.cluster.old_server import rewritten
+from tests.support import waiting
 from tests.support.published import publish_denoiser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,12 +85,8 @@ class Cluster:
         os.kill(int(Path(os.environ["DNS_PID"]).read_text()), 1)
 
 
-def until(what: Callable[[], object], *, within_s: float = WITHIN_S) -> None:
-    """Look every second; the cluster's machine is slow, so patience is long."""
-    deadline = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < deadline, f"did not happen within {within_s:.0f} s"
-        time.sleep(1)
+until = partial(waiting.until, within_s=WITHIN_S, every_s=1)
+"""The cluster's machine is slow, so patience is long."""
 
 
 @pytest.fixture(scope="session")

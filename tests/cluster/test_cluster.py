@@ -3,11 +3,7 @@
 import json
 import os
 import subprocess
-import threading
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,7 +13,8 @@ import pytest
 from micserve.client import Client
 from micserve.codecs import image_to_bytes, read_image
 from micserve.image import Image
-from tests.cluster.conftest import Cluster, until
+from tests.cluster.conftest import WITHIN_S, Cluster, until
+from tests.support.clients import Clients
 
 SMALL = image_to_bytes(Image(np.full((64, 64), 100, np.uint8), "YX"))
 
@@ -43,49 +40,19 @@ def test_new_pods_find_the_model_in_the_shared_cache(cluster: Cluster, served: i
     assert "digest checked" in said
 
 
-class Clients:
-    """Four people who send one image after another on connections of their own."""
-
-    def __init__(self, door: str) -> None:
-        self._url = f"{door}/v1/models/small/predict"
-        self._stop = threading.Event()
-        self.answers: list[int | str] = []
-
-    def _ask(self) -> None:
-        while not self._stop.is_set():
-            try:
-                answer = httpx.post(self._url, content=SMALL, timeout=300)
-                said = 200 if answer.status_code == 200 else answer.text
-            except httpx.HTTPError as error:
-                said = repr(error)
-            self.answers.append(said)
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        with ThreadPoolExecutor(4) as pool:
-            for _ in range(4):
-                pool.submit(self._ask)
-            try:
-                self.several_more()
-                yield
-                self.several_more()
-            finally:
-                self._stop.set()
-
-    def several_more(self) -> None:
-        enough = len(self.answers) + 8
-        until(lambda: len(self.answers) >= enough)
-
-    @property
-    def failures(self) -> Counter[int | str]:
-        return Counter(answer for answer in self.answers if answer != 200)
-
-
 @pytest.mark.parametrize("name", ["n2v", "gateway"])
 def test_a_rolling_update_loses_no_request(
     cluster: Cluster, door: str, served: int, name: str
 ) -> None:
-    clients = Clients(door)
+    clients = Clients(
+        f"{door}/v1/models/small/predict",
+        SMALL,
+        people=4,
+        each=2,
+        timeout_s=300,
+        within_s=WITHIN_S,
+        keep_connections=False,
+    )
     with clients.at_work():
         cluster.kubectl("rollout", "restart", f"deployment/{name}")
         cluster.rolled_out(name)

@@ -14,7 +14,7 @@ from services.gateway.executors.base import Task
 from services.gateway.executors.pods import job_manifest, job_name, waiting_sentence
 from tests.k8s.conftest import ROOT, ControlPlane
 from tests.k8s.test_manifests import invalid, named, overlay
-from tests.services.test_errors_over_http import _until
+from tests.support.waiting import until
 
 
 def task(folder: Path, *, number: int = 1, family: str = "n2v", attempt: int = 1) -> Task:
@@ -138,12 +138,12 @@ def test_a_real_api_server_takes_the_job_once_and_says_why_it_waits(
     handle = executor.submit(asked)
     assert executor.submit(asked) == handle == job_name(asked)
     assert executor.state(asked, handle) == "waiting"
-    _until(lambda: executor.why_waiting(asked, handle))
+    until(lambda: executor.why_waiting(asked, handle))
     assert "No machine of the cluster" in executor.why_waiting(asked, handle)
     assert executor.log_tail(asked, handle, 10) == []
     executor.cancel(asked, handle)
-    _until(lambda: executor.state(asked, handle) == "cancelled")
-    _until(lambda: f"{7:032x}" not in control_plane.kubectl("-n", "micserve", "get", "pods"))
+    until(lambda: executor.state(asked, handle) == "cancelled")
+    until(lambda: f"{7:032x}" not in control_plane.kubectl("-n", "micserve", "get", "pods"))
     executor.forget(asked, handle)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import time
 from pathlib import Path
 
 import httpx
@@ -14,6 +13,7 @@ from micserve.client import Client
 from micserve.codecs import image_to_bytes
 from tests.services.conftest import Stack, spots, tiff
 from tests.support.stack import Program, free_port
+from tests.support.waiting import until
 
 GOOD = tiff(32, 32)
 
@@ -149,7 +149,7 @@ def test_a_client_that_leaves_stops_its_prediction(stack: Stack) -> None:
             content=large,
             timeout=httpx.Timeout(30, read=0.3),
         )
-    _until(lambda: cancelled() == before + 1)
+    until(lambda: cancelled() == before + 1)
     _wait_for_metric(stack.service, "micserve_predictions_running", 0)
 
 
@@ -206,11 +206,4 @@ def _metric(program: Program, start: str) -> float:
 
 
 def _wait_for_metric(program: Program, name: str, value: float) -> None:
-    _until(lambda: _metric(program, name + " ") == value)
-
-
-def _until(holds, *, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.05)
+    until(lambda: _metric(program, name + " ") == value)

@@ -12,10 +12,11 @@ import pytest
 from micserve.codecs import read_image
 from micserve.registry import ModelVersion, Registry
 from tests.services.conftest import Stack, tiff
-from tests.services.test_errors_over_http import _files, _metric, _until
+from tests.services.test_errors_over_http import _files, _metric
 from tests.support.published import publish_denoiser
 from tests.support.registry_server import RegistryServer
 from tests.support.stack import Program, n2v_service
+from tests.support.waiting import until
 
 BODY = tiff(64, 64)
 
@@ -36,9 +37,9 @@ def test_a_promotion_under_load_fails_no_request(stack: Stack, tmp_path: Path) -
     threads = [threading.Thread(target=ask_again_and_again) for _ in range(3)]
     for thread in threads:
         thread.start()
-    _until(lambda: len(answers) > 5)
+    until(lambda: len(answers) > 5)
     publish_denoiser(stack.registry, tmp_path, "promoted", seed=11)
-    _until(lambda: [version for _, version in answers].count("2") > 5)
+    until(lambda: [version for _, version in answers].count("2") > 5)
     stop.set()
     for thread in threads:
         thread.join()
@@ -55,7 +56,7 @@ def test_the_service_loads_a_promoted_version_before_anybody_asks(
         state = httpx.get(f"{stack.service.url}/v1/models").json()
         return "early" in [loaded["name"] for loaded in state["loaded"]]
 
-    _until(is_loaded)
+    until(is_loaded)
 
 
 def test_a_service_whose_model_is_damaged_is_not_ready_and_says_why(
@@ -65,7 +66,7 @@ def test_a_service_whose_model_is_damaged_is_not_ready_and_says_why(
     service.start(wait=False)
     try:
         service.wait_for("/livez", 200)
-        _until(lambda: "does not reproduce" in httpx.get(f"{service.url}/readyz").text)
+        until(lambda: "does not reproduce" in httpx.get(f"{service.url}/readyz").text)
         answer = httpx.get(f"{service.url}/readyz")
         assert answer.status_code == 503
         assert "absent was asked for at the start" in answer.text
@@ -158,7 +159,7 @@ class _running_prediction:  # noqa: N801 - reads as a sentence in a with stateme
     def __enter__(self) -> tuple[list[httpx.Response], threading.Thread]:
         thread = threading.Thread(target=self._ask)
         thread.start()
-        _until(lambda: _metric(self._service, "micserve_predictions_running ") == 1)
+        until(lambda: _metric(self._service, "micserve_predictions_running ") == 1)
         return self._answers, thread
 
     def __exit__(self, *error: object) -> None:
@@ -199,7 +200,7 @@ def test_without_its_registry_the_service_serves_what_it_has(stack: Stack) -> No
     try:
         answer = httpx.post(f"{url}/v1/models/spots/predict", content=BODY, timeout=60)
         assert answer.status_code == 200
-        _until(lambda: httpx.get(f"{url}/v1/models", timeout=60).json()["trouble"])
+        until(lambda: httpx.get(f"{url}/v1/models", timeout=60).json()["trouble"])
         listing = httpx.get(f"{url}/v1/models", timeout=60).json()
         assert "spots" in [model["name"] for model in listing["models"]]
         assert httpx.get(f"{url}/readyz", timeout=60).status_code == 503

@@ -16,8 +16,8 @@ import yaml
 from micserve.serving.metrics import Metrics
 from services.gateway.metrics import GatewayMetrics
 from tests.services.conftest import Stack, tiff
-from tests.services.test_errors_over_http import _until
 from tests.support.stack import free_port
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "containers" / "monitoring"
@@ -112,7 +112,7 @@ class Prometheus:
         command += [f"--web.listen-address=127.0.0.1:{self._port}"]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log)
-        _until(self._is_ready)
+        until(self._is_ready)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -157,7 +157,7 @@ def test_a_real_prometheus_gets_an_answer_to_every_panel(
             if NEEDS_A_GPU not in query and not prometheus.ask(query)
         ]
 
-    _until(lambda: not without_answer())
+    until(lambda: not without_answer())
     recorded = [name for name in rules("record") if not prometheus.ask(name)]
     assert recorded in ([], ["micserve:gateway_errors:ratio5m"])
 
@@ -166,22 +166,22 @@ def test_a_real_prometheus_gets_an_answer_to_every_panel(
 def test_a_service_that_is_stopped_is_reported_and_one_that_is_back_is_not(
     stack: Stack, prometheus: Prometheus
 ) -> None:
-    _until(lambda: len(prometheus.ask('up{job="micserve"} == 1')) == 2)
+    until(lambda: len(prometheus.ask('up{job="micserve"} == 1')) == 2)
     assert ("MicserveDown", "n2v") not in prometheus.firing()
     stack.service.kill_parent()
     try:
-        _until(lambda: ("MicserveDown", "n2v") in prometheus.firing())
+        until(lambda: ("MicserveDown", "n2v") in prometheus.firing())
         assert ("MicserveDown", "gateway") not in prometheus.firing()
     finally:
         stack.service.start()
-    _until(lambda: ("MicserveDown", "n2v") not in prometheus.firing())
+    until(lambda: ("MicserveDown", "n2v") not in prometheus.firing())
 
 
 @needs_prometheus
 def test_a_registry_that_is_away_is_reported(stack: Stack, prometheus: Prometheus) -> None:
     stack.server.kill()
     try:
-        _until(lambda: ("MicserveRegistryAway", "") in prometheus.firing())
+        until(lambda: ("MicserveRegistryAway", "") in prometheus.firing())
     finally:
         stack.server.start()
     stack.gateway.wait_until_ready()
@@ -197,7 +197,7 @@ def test_one_request_can_be_followed_from_its_sender_to_the_tile(stack: Stack) -
         texts = [t for t in log.read_text().splitlines() if sent in t and t.startswith("{")]
         return [json.loads(text) for text in texts]
 
-    _until(lambda: len(lines(stack.gateway.log)) >= 1 and len(lines(stack.service.log)) >= 2)
+    until(lambda: len(lines(stack.gateway.log)) >= 1 and len(lines(stack.service.log)) >= 2)
     messages = {line["message"]: line for line in lines(stack.service.log)}
     assert messages["predicted"]["tiles"] == 1
     assert messages["predicted"]["model"].startswith("spots@")

@@ -1,10 +1,6 @@
 """Two replicas behind the gateway: one after another is stopped or killed; no image lost."""
 
-import threading
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -13,7 +9,7 @@ import pytest
 from micserve.registry import ModelVersion, Registry
 from services.gateway.replicas import Replicas
 from tests.services.conftest import tiff
-from tests.services.test_errors_over_http import _until
+from tests.support.clients import Clients
 from tests.support.registry_server import RegistryServer
 from tests.support.stack import Program, gateway, n2v_service
 
@@ -45,51 +41,23 @@ def pair(
             program.stop()
 
 
-class Clients:
-    """Eight people who send one image after another, and what they were answered."""
-
-    def __init__(self, door: Program) -> None:
-        self._url = f"{door.url}/v1/models/spots/predict"
-        self._stop = threading.Event()
-        self.answers: list[int | str] = []
-
-    def _ask(self) -> None:
-        with httpx.Client(timeout=120) as client:
-            while not self._stop.is_set():
-                try:
-                    answer = client.post(self._url, content=BODY)
-                    said = 200 if answer.status_code == 200 else answer.text
-                except httpx.HTTPError as error:
-                    said = repr(error)
-                self.answers.append(said)
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            futures = [pool.submit(self._ask) for _ in range(CLIENTS)]
-            try:
-                self.several_more()
-                yield
-                self.several_more()
-            finally:
-                self._stop.set()
-        for future in futures:
-            future.result()
-
-    def several_more(self) -> None:
-        enough = len(self.answers) + 3 * CLIENTS
-        _until(lambda: len(self.answers) >= enough)
-
-    @property
-    def failures(self) -> Counter[int | str]:
-        return Counter(answer for answer in self.answers if answer != 200)
+def people_at(door: Program) -> Clients:
+    return Clients(
+        f"{door.url}/v1/models/spots/predict",
+        BODY,
+        people=CLIENTS,
+        each=3,
+        timeout_s=120,
+        within_s=60,
+        keep_connections=True,
+    )
 
 
 def test_a_rolling_restart_under_load_fails_no_request(
     pair: tuple[Program, Program, Program],
 ) -> None:
     first, second, door = pair
-    clients = Clients(door)
+    clients = people_at(door)
     with clients.at_work():
         for replica in (first, second):
             replica.terminate()
@@ -103,7 +71,7 @@ def test_a_replica_that_is_killed_costs_nobody_a_small_image(
     pair: tuple[Program, Program, Program],
 ) -> None:
     first, _, door = pair
-    clients = Clients(door)
+    clients = people_at(door)
     with clients.at_work():
         first.kill_parent()
         clients.several_more()
