@@ -9,7 +9,6 @@ objects is known.
 import json
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from micserve.backends.onnx import OnnxBackend
 from micserve.codecs import create_tiff, read_image
 from micserve.families.stardist import StarDistParameters
 from micserve.predict import LoadedModel, predict
-from tests.bench.memory import private_mib
+from tests.bench.memory import watched
 from tests.stardist.driving import a_contract
 from tests.support.networks import NetworkBuilder
 
@@ -63,22 +62,14 @@ def write_squares(path: Path, size: int) -> NDArray[np.intp]:
 
 
 def main(size: int) -> None:
-    done, peak = threading.Event(), [0.0]
-
-    def watch() -> None:
-        while not done.wait(0.02):
-            peak[0] = max(peak[0], private_mib())
-
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.tif", Path(folder) / "out.tif"
         centres = write_squares(source, size)
         network = OnnxBackend(squares_network(Path(folder) / "n.onnx"), provider="cpu")
         contract = a_contract(grid=GRID, n_rays=RAYS, halo=HALO)
         image = read_image(source)
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        start, cpu = time.perf_counter(), time.process_time()
-        try:
+        with watched() as peak:
+            start, cpu = time.perf_counter(), time.process_time()
             found = predict(
                 image,
                 LoadedModel(contract, network),
@@ -87,15 +78,12 @@ def main(size: int) -> None:
                     target, shape=shape, axes=axes, dtype=dtype, like=image
                 ),
             )
-        finally:
-            done.set()
-            watcher.join()
         labels = found.image.data
         facts = {
             "size": size,
             "seconds": time.perf_counter() - start,
             "cpu_seconds": time.process_time() - cpu,
-            "peak_mib": peak[0],
+            "peak_mib": peak.mib,
             "expected": len(centres) ** 2,
             "found": len(found.frames[0].objects),
             "distinct": len(np.unique(labels[np.ix_(centres, centres)])),

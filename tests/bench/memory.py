@@ -8,6 +8,9 @@ import json
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,29 @@ def private_mib() -> float:
     return float(info.rss - info.shared) / MIB
 
 
+@dataclass
+class Peak:
+    mib: float
+
+
+@contextmanager
+def watched() -> Iterator[Peak]:
+    """The most private memory that is seen until the block ends."""
+    peak, done = Peak(private_mib()), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            peak.mib = max(peak.mib, private_mib())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+
+
 def write_noise(path: Path, size: int) -> None:
     """Row by row, so that making the image does not count."""
     noise = np.random.default_rng(0)
@@ -40,20 +66,11 @@ def write_noise(path: Path, size: int) -> None:
 
 def main(network: Path, size: int) -> None:
     model: LoadedModel = a_model(network)
-    peak = [private_mib()]
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.02):
-            peak[0] = max(peak[0], private_mib())
-
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.tif", Path(folder) / "out.tif"
         write_noise(source, size)
         image = read_image(source)
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
+        with watched() as peak:
             predict(
                 image,
                 model,
@@ -62,10 +79,7 @@ def main(network: Path, size: int) -> None:
                     target, shape=shape, axes=axes, dtype=dtype, like=image
                 ),
             )
-        finally:
-            done.set()
-            watcher.join()
-    print("RESULT " + json.dumps({"size": size, "peak_mib": peak[0]}))
+    print("RESULT " + json.dumps({"size": size, "peak_mib": peak.mib}))
 
 
 if __name__ == "__main__":
