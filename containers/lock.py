@@ -8,8 +8,9 @@ downloaded. Knows names and platforms; builds nothing.
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
+
+import build
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -24,11 +25,10 @@ FOR_A_GPU = {
 
 
 def main() -> int:
-    images = tomllib.loads((HERE / "images.toml").read_text(encoding="utf-8"))["images"]
     wanted = sorted(
         {
             (image["requirements"], device)
-            for image in images.values()
+            for image in build.images().values()
             for device in image["devices"]
         }
     )

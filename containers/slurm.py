@@ -18,7 +18,7 @@ POLL_S = 2.0
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL"}
 
 
-def run(command: list[str], family: str, device: str, arguments: list[str]) -> int:
+def run(command: list[str], family: str, device: str) -> int:
     """Submit, follow, and return the training's own exit status; 130 when it was cancelled here."""
     if shutil.which("sbatch") is None:
         print(

@@ -63,7 +63,7 @@ def main() -> int:
         print(refusal, file=sys.stderr)
         return 2
     if engine == "slurm":
-        return slurm.run(command, asked.family, asked.device, arguments)
+        return slurm.run(command, asked.family, asked.device)
     # In our place, so that Ctrl-C and a scheduler's signals reach the training itself.
     return os.execvp(command[0], command)
 

@@ -12,7 +12,7 @@ import pytest
 
 from micserve.codecs import image_to_bytes, read_image, write_tiff
 from micserve.image import Image
-from micserve.registry import Registry, RegistrySettings, open_registry
+from micserve.registry import RegistrySettings, open_registry
 from micserve.synthetic import SpotsRecipe, create_spots
 from tests.support.containers import IMAGES, ROOT, Engine, asked_for, missing, reference
 from tests.support.published import publish_denoiser
@@ -43,8 +43,6 @@ class Stack:
     """Registry, the services and the gateway as containers on free ports."""
 
     engine: Engine
-    registry: Registry
-    registry_url: str
     names: dict[str, str]
     urls: dict[str, str]
 
@@ -100,7 +98,7 @@ def stack(engine: Engine, registry_url: str, tmp_path_factory: pytest.TempPathFa
     )
     for part, name in names.items():
         engine.wait(name, f"{urls[part]}/readyz", lambda answer: answer.status_code == 200)
-    return Stack(engine, registry, registry_url, names, urls)
+    return Stack(engine, names, urls)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.fiji.conftest import Facility
-from tests.fiji.imagej import ImageJ, require_imagej
+from tests.fiji.imagej import ImageJ
 
 F8 = 119
 
@@ -15,7 +15,6 @@ F8 = 119
 @pytest.fixture
 def newcomer(imagej: ImageJ, tmp_path: Path):
     """An ImageJ as it was unpacked a minute ago."""
-    require_imagej()
     for folder in ("plugins", "macros"):
         (tmp_path / "ImageJ" / folder).mkdir(parents=True)
     program = ImageJ(tmp_path, classes=imagej.classes)

@@ -14,8 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "tests" / "cluster"
 
 
-def programs() -> Path:
-    """Folder of kube-apiserver and the others."""
+def require_kubernetes() -> None:
     folder = os.environ.get("MICSERVE_TEST_KUBERNETES", "")
     if not (folder and (Path(folder) / "kube-apiserver").exists()):
         pytest.skip(
@@ -24,7 +23,6 @@ def programs() -> Path:
     for program in ("etcd", "openssl", "kubectl"):
         if shutil.which(program) is None:
             pytest.skip(f"no {program} here")
-    return Path(folder)
 
 
 class ControlPlane:
@@ -54,7 +52,7 @@ class ControlPlane:
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    programs()
+    require_kubernetes()
     plane = ControlPlane(tmp_path_factory.mktemp("control-plane"))
     plane.start()
     yield plane
