@@ -7,21 +7,17 @@ itself is in both times; the difference is what Fiji's users wait for on top.
 
 import statistics
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
 from micserve.client import Client
-from micserve.registry import RegistrySettings, open_registry
 from services.gateway.fiji import library_text
+from tests.bench.over_http import running
 from tests.bench.parts import seconds, shown
 from tests.fiji.imagej import JAR, ImageJ
 from tests.support.published import publish_denoiser
-from tests.support.registry_server import RegistryServer
-from tests.support.stack import gateway, n2v_service
 
 SIDE = 2048
 REPEATS = 5
@@ -41,33 +37,15 @@ def main() -> None:
         path = Path(folder) / "image.tif"
         grey = np.random.default_rng(0).normal(100, 20, (SIDE, SIDE)).clip(0, 65535)
         tifffile.imwrite(path, grey.astype(np.uint16), imagej=True)
-        with served(Path(folder)) as url:
-            by_client = by_python(url, path)
-            by_macro = by_imagej(url, path, Path(folder) / "imagej")
+        home = Path(folder)
+        with running(home, lambda to: publish_denoiser(to, home, "bench", seed=1)) as (_, door):
+            by_client = by_python(door.url, path)
+            by_macro = by_imagej(door.url, path, home / "imagej")
     added = statistics.median(by_macro) - statistics.median(by_client)
     print(f"{SIDE} x {SIDE}, 16 bit in, 32 bit out, prediction included:")
     print(f"  Python client, file to array   {shown(by_client)}")
     print(f"  macro, open image to image     {shown(by_macro)}")
     print(f"  the macro way adds {added:.2f} s (goal: at most {GOAL_S} s)")
-
-
-@contextmanager
-def served(home: Path) -> Iterator[str]:
-    """Address of a gateway with one small denoiser."""
-    server = RegistryServer(home)
-    server.start()
-    service = n2v_service(home, server.url)
-    door = gateway(home, server.url, n2v=service.url)
-    try:
-        registry = open_registry(server.url, settings=RegistrySettings(cache=home / "cache"))
-        publish_denoiser(registry, home, "bench", seed=1)
-        service.start()
-        door.start()
-        yield door.url
-    finally:
-        door.stop()
-        service.stop()
-        server.kill()
 
 
 def by_python(url: str, path: Path) -> list[float]:

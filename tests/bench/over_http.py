@@ -1,6 +1,8 @@
 """The same prediction twice: TIFF bytes to TIFF bytes in this process, and over HTTP."""
 
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -13,12 +15,12 @@ from micserve.codecs import image_to_bytes, read_image
 from micserve.families.base import RestorationParameters
 from micserve.image import Image
 from micserve.predict import LoadedModel, predict
-from micserve.registry import RegistrySettings, open_registry
+from micserve.registry import Registry, RegistrySettings, open_registry
 from tests.bench.parts import seconds
 from tests.support.packages import small_package
 from tests.support.published import VERIFIED
 from tests.support.registry_server import RegistryServer
-from tests.support.stack import gateway, n2v_service
+from tests.support.stack import Program, gateway, n2v_service
 
 
 def http_seconds(
@@ -29,28 +31,38 @@ def http_seconds(
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         package = small_package(home / "bench.zip", name="bench", onnx=network, heads=HEADS)
-        server = RegistryServer(home)
-        server.start()
-        service = n2v_service(home, server.url)
-        door = gateway(home, server.url, n2v=service.url)
-        try:
-            registry = open_registry(server.url, settings=RegistrySettings(cache=home / "cache"))
-            opened = open_package(package, into=home / "opened")
+        opened = open_package(package, into=home / "opened")
+
+        def publish(registry: Registry) -> None:
             version = registry.publish(
                 package, name="bench", run_id=None, contract=opened.contract, verification=VERIFIED
             )
             registry.promote(version.ref, "production", by="bench", reason="bench")
-            service.start()
-            door.start()
+
+        with running(home, publish) as (service, door):
             with httpx.Client(base_url=door.url, timeout=600) as client:
                 over_http = seconds(lambda: _post(client, body), repeats=repeats)
             service.stop()
             model = LoadedModel(opened.contract, OnnxBackend(opened.onnx), 1, opened.digest)
             return over_http, seconds(lambda: _convert(body, model), repeats=repeats)
-        finally:
-            door.stop()
-            service.stop()
-            server.kill()
+
+
+@contextmanager
+def running(home: Path, publish: Callable[[Registry], object]) -> Iterator[tuple[Program, Program]]:
+    """A service and a gateway, both ready, with what `publish` puts into their registry."""
+    server = RegistryServer(home)
+    server.start()
+    service = n2v_service(home, server.url)
+    door = gateway(home, server.url, n2v=service.url)
+    try:
+        publish(open_registry(server.url, settings=RegistrySettings(cache=home / "cache")))
+        service.start()
+        door.start()
+        yield service, door
+    finally:
+        door.stop()
+        service.stop()
+        server.kill()
 
 
 HEADS = {"activation": 1}
