@@ -15,13 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.parts import write_between_marks
 from training.common.measured import MODEL, Measured, read_measured
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLD = ("framework agreement", "tiled equals whole", "bioimage.io test")
 """The checks that are told in the document; a package has to pass some more."""
-
-BEGIN, END = "<!-- table: make accuracy -->", "<!-- end of table -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +93,6 @@ def passed(found: Sequence[Measured]) -> str:
     return "\n".join(["What their packages passed before they were measured:", "", *lines])
 
 
-def write(document: Path, text: str) -> None:
-    """Put the table between its marks."""
-    words = document.read_text("utf-8")
-    before, _, rest = words.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    document.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
-
-
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make accuracy", description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(EXPERIMENTS))
@@ -127,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:
     text = f"{table(found)}\n\n{passed(found)}"
     print(f"\n{text}")
     if asked.write:
-        write(asked.write, text)
+        write_between_marks(asked.write, text, command="make accuracy")
     if failed:
         print(f"These did not end well: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -83,6 +83,15 @@ def shown(runs: list[float]) -> str:
     return f"{statistics.median(runs):.3f} s (" + " ".join(f"{run:.3f}" for run in runs) + ")"
 
 
+def write_between_marks(document: Path, text: str, *, command: str) -> None:
+    """Put what a command prints into a document, between the command's mark and the next end."""
+    begin, end = f"<!-- table: {command} -->", "<!-- end of table -->"
+    words = document.read_text("utf-8")
+    before, _, rest = words.partition(begin)
+    _, _, after = rest.partition(end)
+    document.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+
+
 def result_of(python: Path, *command: str) -> dict[str, Any]:
     """Run a program of this folder and read the line that it prints."""
     done = subprocess.run(

@@ -29,9 +29,9 @@ from micserve.qc import scale_invariant_psnr
 from micserve.tiling import pad_frame
 from micserve.trust import Envelope, Trust, judge, measure_envelope
 from micserve.trust.light import AMBER, RED
+from tests.bench.parts import write_between_marks
 
 ROOT = Path(__file__).resolve().parents[2]
-BEGIN, END = "<!-- table: make trust-study -->", "<!-- end of table -->"
 EM = "isbi2012_em/image"
 HARM = 1.1
 """A change does harm when the error is larger by more than a tenth."""
@@ -378,11 +378,8 @@ def main(arguments: Sequence[str]) -> int:
             results.append(study(make()))
             print(table(results[-1]), flush=True)
     if asked.write:
-        text = asked.write.read_text("utf-8")
-        before, _, rest = text.partition(BEGIN)
-        _, _, after = rest.partition(END)
         said = "\n\n".join(table(one) for one in results)
-        asked.write.write_text(f"{before}{BEGIN}\n\n{said}\n\n{END}{after}", "utf-8")
+        write_between_marks(asked.write, said, command="make trust-study")
         picture(results, asked.write.with_name("trust-study.png"))
     return 0
 
