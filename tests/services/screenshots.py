@@ -86,12 +86,10 @@ def shots(url: str, image: Path | None, truth: Path | None) -> Iterator[Shot]:
     yield "models", "/", nothing
     yield "keyboard", "/", focused
     yield "no-such-model", "/models/no-such-model", nothing
-    has_jobs = httpx.get(f"{url}/v1/jobs").status_code != httpx.codes.NOT_FOUND
     yield "train", "/train", nothing
     yield "jobs", "/jobs", nothing
-    if has_jobs:
-        for job in httpx.get(f"{url}/v1/jobs").json()["jobs"][:6]:
-            yield f"job-{job['state']}", f"/jobs/{job['id']}", nothing
+    for job in httpx.get(f"{url}/v1/jobs").json()["jobs"][:6]:
+        yield f"job-{job['state']}", f"/jobs/{job['id']}", nothing
     for model in httpx.get(f"{url}/v1/models").json()["models"]:
         yield f"model-{model['name']}", f"/models/{model['name']}", nothing
         if model["latest"] > 1:
@@ -103,7 +101,7 @@ def shots(url: str, image: Path | None, truth: Path | None) -> Iterator[Shot]:
     yield "predict-refused", "/predict", refused
     if image:
         yield "tried", "/predict", all_tried(image)
-        yield "train-checked", "/train", checked(image) if has_jobs else nothing
+        yield "train-checked", "/train", checked(image)
     if image and truth:
         yield "judged", "/qc", judged(image, truth)
 
