@@ -45,8 +45,7 @@ class Cluster:
         return ran.stdout
 
     def apply(self, objects: list[dict]) -> None:
-        older = [new for entry in objects if (new := rewritten(entry)) is not None]
-        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(older))
+        self.kubectl("apply", "-f", "-", stdin=rewritten(objects))
 
     def get(self, *words: str) -> dict:
         return json.loads(self.kubectl("get", *words, "-o", "json"))

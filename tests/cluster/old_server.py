@@ -5,7 +5,6 @@ Debian's source package is that old. Current API versions are checked by schema
 words, and what it lacks is left out and said so.
 """
 
-import sys
 from typing import Any
 
 import yaml
@@ -22,19 +21,13 @@ NOT_SERVED = {"PodMonitor", "PrometheusRule", "ScaledObject", "ClusterQueue", "L
 the pod security labels of a namespace are taken and not enforced."""
 
 
-def rewritten(entry: Object) -> Object | None:
-    """One object in the old server's words; None for what it cannot serve."""
-    if entry["kind"] in NOT_SERVED:
-        return None
+def rewritten(objects: list[Object]) -> str:
+    """YAML in the old server's words, without what it cannot serve."""
+    served = [entry for entry in objects if entry["kind"] not in NOT_SERVED]
+    text: str = yaml.safe_dump_all([_older(entry) for entry in served])
+    return text
+
+
+def _older(entry: Object) -> Object:
     version = OLDER.get((entry["apiVersion"], entry["kind"]), entry["apiVersion"])
     return {**entry, "apiVersion": version}
-
-
-def main() -> None:
-    """Rendered manifests from standard input to standard output."""
-    objects = [rewritten(entry) for entry in yaml.safe_load_all(sys.stdin) if entry]
-    yaml.safe_dump_all([entry for entry in objects if entry], sys.stdout, sort_keys=False)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """Trainings as Jobs: what is sent, what is said meanwhile, what a real API server does."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,8 @@ from micserve.errors import ExecutorUnavailableError, ParameterError
 from services.gateway.executors import kubernetes_training
 from services.gateway.executors.base import Task
 from services.gateway.executors.pods import job_manifest, job_name, waiting_sentence
-from tests.k8s.conftest import ROOT, ControlPlane
+from tests.cluster.old_server import rewritten
+from tests.k8s.conftest import ControlPlane
 from tests.k8s.test_manifests import invalid, named, overlay
 from tests.support.waiting import until
 
@@ -100,12 +99,7 @@ def test_why_a_pod_does_not_start_is_said_in_words(status: dict[str, Any], sente
 @pytest.fixture(scope="module")
 def namespace(control_plane: ControlPlane) -> str:
     """What the dev overlay makes, in a real API server."""
-    rendered = yaml.safe_dump_all(overlay("dev"))
-    script = ROOT / "tests" / "cluster" / "old_server.py"
-    older = subprocess.run(
-        [sys.executable, str(script)], input=rendered, capture_output=True, text=True, check=True
-    )
-    control_plane.kubectl("apply", "-f", "-", stdin=older.stdout)
+    control_plane.kubectl("apply", "-f", "-", stdin=rewritten(overlay("dev")))
     return "micserve"
 
 
