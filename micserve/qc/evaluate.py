@@ -33,30 +33,12 @@ from micserve.qc.restoration import (
 from micserve.qc.spot_search import planes_searched, search_spots
 from micserve.qc.summary import summarize
 from micserve.qc.sweep import sweep
+from micserve.qc.work import Progress, Work, refuse_unnamed
 
 TOLERATED_SHIFT = 0.1
 """Of mean grey values, as a fraction of the ground truth's range, before a note is made."""
 TOLERATED_GAIN = 1.5
 """Between prediction and ground truth, before a note is made."""
-
-Progress = Callable[[float, str], None]
-"""(fraction done, what is being done); may raise to stop."""
-
-
-class _Work:
-    """Counts planes and trials, which take about as long as one another."""
-
-    def __init__(self, tell: Progress | None, units: int) -> None:
-        self._tell, self._units, self._done = tell, max(units, 1), 0
-
-    def __call__(self, what: str) -> None:
-        if self._tell is not None:
-            self._tell(min(self._done / self._units, 1.0), what)
-        self._done += 1
-
-    def end(self) -> None:
-        if self._tell is not None:
-            self._tell(1.0, "done")
 
 
 def evaluate_restoration(
@@ -86,7 +68,7 @@ def evaluate_restoration(
     cases = tuple(cases)
     _refuse_unusable(cases)
     affordable, left_out = _affordable(cases, baselines)
-    work = _Work(progress, _units(cases, affordable))
+    work = Work(progress, _units(cases, affordable))
     kept = KeptPlanes()
     methods = tuple(_methods(cases, affordable, work))
     images = [_evaluate(case, methods, kept, work) for case in cases]
@@ -144,16 +126,7 @@ def _scales(images: Sequence[ImageResult]) -> dict[str, dict[str, Scale]]:
 
 
 def _refuse_unusable(cases: Sequence[RestorationCase]) -> None:
-    if not cases:
-        raise QualityControlError(
-            "there is no image to compare; give at least one prediction with its ground truth."
-        )
-    names = [case.name for case in cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise QualityControlError(
-            f"more than one image is called {twice[0]!r}; give each its own name."
-        )
+    refuse_unnamed([case.name for case in cases])
     for case in cases:
         truth = f"the ground truth of {case.name}"
         checked_pair(
@@ -169,7 +142,7 @@ def _refuse_unusable(cases: Sequence[RestorationCase]) -> None:
 
 
 def _methods(
-    cases: Sequence[RestorationCase], baselines: Sequence[Filter], work: _Work
+    cases: Sequence[RestorationCase], baselines: Sequence[Filter], work: Work
 ) -> Iterator[Method]:
     yield Method(PREDICTION, "Prediction")
     pairs = [
@@ -190,7 +163,7 @@ def _methods(
 
 
 def _evaluate(
-    case: RestorationCase, methods: Sequence[Method], kept: KeptPlanes, work: _Work
+    case: RestorationCase, methods: Sequence[Method], kept: KeptPlanes, work: Work
 ) -> ImageResult:
     target = Planes(np.asarray(case.target))
     notes = []

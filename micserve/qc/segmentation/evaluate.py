@@ -11,8 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from micserve.errors import QualityControlError
-from micserve.qc.evaluate import Progress
 from micserve.qc.planes import Pixels, checked
 from micserve.qc.segmentation.baselines import (
     MOST_PIXELS,
@@ -43,6 +41,7 @@ from micserve.qc.segmentation.report import (
     SegmentedImage,
 )
 from micserve.qc.segmentation.verdict import summarize_segmentation
+from micserve.qc.work import Progress, Work, refuse_unnamed
 
 Asked = Literal["auto", "objects", "classes"]
 
@@ -109,7 +108,7 @@ def evaluate_segmentation(
     values = values if meant == "classes" else ()
     judge = _Judge(meant, values)
     left_out = _without_baselines(cases, meant, values)
-    work = _Steps(progress, _steps(cases, meant, compared=left_out is None))
+    work = Work(progress, _steps(cases, meant, compared=left_out is None))
     methods = [SegmentationMethod(PREDICTION, "Prediction")]
     results: list[dict[str, MethodScores]] = []
     for case, pair in zip(cases, pairs, strict=True):
@@ -141,33 +140,8 @@ def evaluate_segmentation(
     )
 
 
-class _Steps:
-    """Counts images and trials."""
-
-    def __init__(self, tell: Progress | None, steps: int) -> None:
-        self._tell, self._steps, self._done = tell, max(steps, 1), 0
-
-    def __call__(self, what: str) -> None:
-        if self._tell is not None:
-            self._tell(min(self._done / self._steps, 1.0), what)
-        self._done += 1
-
-    def end(self) -> None:
-        if self._tell is not None:
-            self._tell(1.0, "done")
-
-
 def _refuse_unusable(cases: Sequence[SegmentationCase]) -> None:
-    if not cases:
-        raise QualityControlError(
-            "there is no image to compare; give at least one prediction with its ground truth."
-        )
-    names = [case.name for case in cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise QualityControlError(
-            f"more than one image is called {twice[0]!r}; give each its own name."
-        )
+    refuse_unnamed([case.name for case in cases])
     for case in cases:
         if case.source is not None:
             checked(np.asarray(case.source), f"the source of {case.name}")
@@ -211,7 +185,7 @@ def _without_baselines(
 
 
 def _baselines(
-    cases: Sequence[SegmentationCase], pairs: Sequence[LabelPair], judge: _Judge, work: _Steps
+    cases: Sequence[SegmentationCase], pairs: Sequence[LabelPair], judge: _Judge, work: Work
 ) -> Iterator[tuple[str, Trial]]:
     """Each at its best setting; the watershed on the side that the threshold likes better."""
     first = class_thresholds() if judge.reading == "classes" else object_thresholds()
@@ -227,7 +201,7 @@ def _best(
     cases: Sequence[SegmentationCase],
     pairs: Sequence[LabelPair],
     judge: _Judge,
-    work: _Steps,
+    work: Work,
 ) -> Trial:
     """The setting with the best mean of the main measure."""
     reached = []
