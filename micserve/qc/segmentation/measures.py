@@ -161,7 +161,7 @@ def object_scores(overlap: Overlap) -> dict[str, float | None]:
     if not at_half.n_true and not at_half.n_found:
         return {**{one.key: None for one in OBJECT_MEASURES}, **counts}
     both, true, found = overlap.foreground
-    precision = [match(overlap, one).accuracy for one in THRESHOLDS]
+    precision = average_precision(overlap)
     return {
         "mean_ap": sum(precision) / len(precision),
         "ap_50": at_half.accuracy,
