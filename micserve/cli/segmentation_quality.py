@@ -12,9 +12,10 @@ from rich.table import Table
 from micserve.cli.console import out, progressing, working
 from micserve.errors import ParameterError
 from micserve.qc import About
+from micserve.qc.page import number
 from micserve.qc.segmentation import SegmentationReport, evaluate_segmentation
 from micserve.qc.segmentation.evaluate import Asked
-from micserve.qc.segmentation.page import TITLE, number
+from micserve.qc.segmentation.page import TITLE
 from micserve.registry import ModelVersion
 from micserve.serving.segmentation_files import (
     SEGMENTING,

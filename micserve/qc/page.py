@@ -9,13 +9,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from micserve.qc.about import About
 from micserve.qc.intervals import Interval, in_words
-from micserve.qc.measures import MEASURES, Measure, Scores
+from micserve.qc.measures import MEASURES, Measure
 from micserve.qc.picture import Picture
 from micserve.qc.restoration import RestorationReport
 from micserve.qc.spots import BINS, SpotsFound
@@ -37,11 +37,24 @@ class Cell:
     """The interval, as printed."""
 
 
+class Printed(Protocol):
+    """What of a measure is printed, of a restoration or a segmentation."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def better(self) -> Literal["higher", "lower", ""]: ...
+    @property
+    def decimals(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measure over all methods, or one image with one method."""
+    """One measure over all methods."""
 
-    measure: Measure
+    measure: Printed
     cells: tuple[Cell, ...]
 
 
@@ -90,12 +103,12 @@ def report_html(
         sweeps=[sweep_rows(method.sweep) for method in report.methods if method.sweep],
         notes=report.notes,
         pictures=[
-            (name, [(one, _data_address(one.png)) for one in group])
+            (name, [(one, data_address(one.png)) for one in group])
             for name, group in groupby(
                 (one for one in pictures if one.image), key=lambda picture: picture.image
             )
         ],
-        spot_pictures=[(one, _data_address(one.png)) for one in pictures if not one.image],
+        spot_pictures=[(one, data_address(one.png)) for one in pictures if not one.image],
     )
 
 
@@ -153,14 +166,19 @@ def _in_few_words(report: RestorationReport) -> str:
 
 def header_lines(report: RestorationReport, about: About) -> Iterator[tuple[str, str]]:
     """(what, value)."""
+    count = len(report.images)
+    against = ", ".join(method.label for method in report.methods[1:])
+    compared = f"{count} {'image' if count == 1 else 'images'} with ground truth"
+    return about_lines(about, compared=f"{compared}; beside it: {against}" if against else compared)
+
+
+def about_lines(about: About, *, compared: str) -> Iterator[tuple[str, str]]:
+    """(what, value), for a report of any kind."""
     if about.model:
         yield "Model", about.model
     if about.digest:
         yield "Digest", f"sha256 {about.digest.removeprefix('sha256:')[:16]}…"
-    count = len(report.images)
-    against = ", ".join(method.label for method in report.methods[1:])
-    compared = f"{count} {'image' if count == 1 else 'images'} with ground truth"
-    yield "Compared", f"{compared}; beside it: {against}" if against else compared
+    yield "Compared", compared
     if about.made_at is not None:
         yield "Made", f"{about.made_at.day} {about.made_at:%B %Y, %H:%M %Z}".strip()
     yield from about.details
@@ -169,17 +187,17 @@ def header_lines(report: RestorationReport, about: About) -> Iterator[tuple[str,
 def mean_row(measure: Measure, report: RestorationReport) -> Row:
     """Means over images with their intervals."""
     keys = [method.key for method in report.methods]
-    cells = _marked(measure, [report.summary.means[key] for key in keys])
-    known = [report.summary.intervals[key].get(measure.key) for key in keys]
-    return Row(
-        measure,
-        tuple(
-            replace(cell, around=span(one, measure)) for cell, one in zip(cells, known, strict=True)
-        ),
-    )
+    values = [report.summary.means[key].value(measure) for key in keys]
+    return row(measure, values, [report.summary.intervals[key].get(measure.key) for key in keys])
 
 
-def span(one: Interval | None, measure: Measure) -> str:
+def row(measure: Printed, values: Sequence[float | None], around: Sequence[Interval | None]) -> Row:
+    """Of one value, and its interval, per method."""
+    cells = zip(marked(measure, values), around, strict=True)
+    return Row(measure, tuple(replace(cell, around=span(one, measure)) for cell, one in cells))
+
+
+def span(one: Interval | None, measure: Printed) -> str:
     """`36.1 to 37.0`, or nothing."""
     if one is None:
         return ""
@@ -293,13 +311,12 @@ def spots_how(found: SpotsFound) -> str:
     )
 
 
-def _marked(measure: Measure, scores: Sequence[Scores]) -> tuple[Cell, ...]:
-    """The best as printed is marked; nothing is marked where all are the same."""
-    values = [one.value(measure) for one in scores]
+def marked(measure: Printed, values: Sequence[float | None]) -> tuple[Cell, ...]:
+    """The best as printed is marked; nothing is where all are the same, or none is better."""
     rounded = [None if v is None else round(v, measure.decimals) for v in values]
     known = [value for value in rounded if value is not None]
     best = None
-    if len(set(known)) > 1:
+    if len(set(known)) > 1 and measure.better:
         best = max(known) if measure.better == "higher" else min(known)
     return tuple(
         Cell(number(value, measure), short is not None and short == best)
@@ -312,12 +329,12 @@ def image_rows(report: RestorationReport) -> Iterator[ImageRows]:
     labels = {method.key: unbroken(method.label) for method in report.methods}
     for image in report.images:
         by_measure = [
-            _marked(measure, [found.whole for found in image.results.values()])
+            marked(measure, [found.whole.value(measure) for found in image.results.values()])
             for measure in MEASURES
         ]
         yield ImageRows(
             image.name,
-            " × ".join(str(length) for length in image.shape) + " px",
+            size_words(image.shape),
             tuple(
                 (labels[key], tuple(cells[index] for cells in by_measure))
                 for index, key in enumerate(image.results)
@@ -325,7 +342,11 @@ def image_rows(report: RestorationReport) -> Iterator[ImageRows]:
         )
 
 
-def number(value: float | None, measure: Measure) -> str:
+def size_words(shape: Sequence[int]) -> str:
+    return " × ".join(str(length) for length in shape) + " px"
+
+
+def number(value: float | None, measure: Printed) -> str:
     """As printed: a true minus sign, ∞ for equal images, – where there is no meaning."""
     if value is None:
         return "–"
@@ -348,5 +369,6 @@ def sweep_rows(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _data_address(png: bytes) -> str:
+def data_address(png: bytes) -> str:
+    """As a page holds a picture."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

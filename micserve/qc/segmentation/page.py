@@ -4,14 +4,22 @@ Knows how a page is laid out, not how anything was measured. `micserve.qc.segmen
 prints the same rows.
 """
 
-import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from micserve.qc.about import About
-from micserve.qc.intervals import Interval, in_words
-from micserve.qc.page import SIGNS, Cell, template
-from micserve.qc.segmentation.measures import Scores, SegmentationMeasure
+from micserve.qc.intervals import in_words
+from micserve.qc.page import (
+    SIGNS,
+    ImageRows,
+    Row,
+    about_lines,
+    data_address,
+    marked,
+    row,
+    size_words,
+    template,
+)
+from micserve.qc.segmentation.measures import SegmentationMeasure
 from micserve.qc.segmentation.pictures import SegmentationPicture
 from micserve.qc.segmentation.report import PREDICTION, SegmentationReport
 
@@ -23,20 +31,6 @@ IN_IMAGE_TABLE = (
 """Measures that fit side by side; the CSV has all."""
 
 
-@dataclass(frozen=True, slots=True)
-class MeasureRow:
-    measure: SegmentationMeasure
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentedRows:
-    name: str
-    size: str
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    """(method label, one cell per measure)."""
-
-
 def segmentation_html(
     report: SegmentationReport,
     pictures: Sequence[SegmentationPicture] = (),
@@ -45,7 +39,7 @@ def segmentation_html(
 ) -> str:
     """The whole page, UTF-8; pictures from `draw_segmentation`."""
     about = about or About(title=TITLE)
-    shown = [(one, _data_address(one.png)) for one in pictures]
+    shown = [(one, data_address(one.png)) for one in pictures]
     return template("segmentation/report.html").render(
         about=about,
         header=list(header_lines(report, about)),
@@ -68,30 +62,24 @@ def segmentation_html(
 
 def header_lines(report: SegmentationReport, about: About) -> Iterator[tuple[str, str]]:
     """(what, value)."""
-    if about.model:
-        yield "Model", about.model
-    if about.digest:
-        yield "Digest", f"sha256 {about.digest.removeprefix('sha256:')[:16]}…"
     count = len(report.images)
     what = "objects" if report.reading == "objects" else "classes of pixels"
-    yield "Compared", f"{what} in {count} {'image' if count == 1 else 'images'} with ground truth"
-    if about.made_at is not None:
-        yield "Made", f"{about.made_at.day} {about.made_at:%B %Y, %H:%M %Z}".strip()
-    yield from about.details
+    images = "image" if count == 1 else "images"
+    return about_lines(about, compared=f"{what} in {count} {images} with ground truth")
 
 
-def measure_rows(report: SegmentationReport) -> list[MeasureRow]:
+def measure_rows(report: SegmentationReport) -> list[Row]:
     """One per measure over all methods."""
-    return [MeasureRow(measure, _cells(report, measure)) for measure in report.measures]
-
-
-def _cells(report: SegmentationReport, measure: SegmentationMeasure) -> tuple[Cell, ...]:
-    keys = [method.key for method in report.methods]
-    cells = _marked(measure, [report.summary.values[key] for key in keys])
-    known = [report.summary.intervals[key].get(measure.key) for key in keys]
-    return tuple(
-        replace(cell, around=_span(one, measure)) for cell, one in zip(cells, known, strict=True)
-    )
+    values = [report.summary.values[method.key] for method in report.methods]
+    around = [report.summary.intervals[method.key] for method in report.methods]
+    return [
+        row(
+            measure,
+            [one.get(measure.key) for one in values],
+            [one.get(measure.key) for one in around],
+        )
+        for measure in report.measures
+    ]
 
 
 def interval_words(report: SegmentationReport) -> str:
@@ -104,47 +92,21 @@ def image_measures(report: SegmentationReport) -> list[SegmentationMeasure]:
     return [measure for measure in report.measures if measure.key in IN_IMAGE_TABLE]
 
 
-def image_rows(report: SegmentationReport) -> Iterator[SegmentedRows]:
+def image_rows(report: SegmentationReport) -> Iterator[ImageRows]:
     """Every image with every method."""
     for image in report.images:
         columns = [
-            _marked(measure, [image.results[method.key].whole for method in report.methods])
+            marked(
+                measure,
+                [image.results[method.key].whole.get(measure.key) for method in report.methods],
+            )
             for measure in image_measures(report)
         ]
-        yield SegmentedRows(
+        yield ImageRows(
             image.name,
-            " × ".join(str(length) for length in image.shape) + " px",
+            size_words(image.shape),
             tuple(
                 (method.label, tuple(column[place] for column in columns))
                 for place, method in enumerate(report.methods)
             ),
         )
-
-
-def _marked(measure: SegmentationMeasure, scores: Sequence[Scores]) -> tuple[Cell, ...]:
-    """The best as printed is marked; nothing is marked where all are the same."""
-    values = [one.get(measure.key) for one in scores]
-    rounded = [None if value is None else round(value, measure.decimals) for value in values]
-    known = [value for value in rounded if value is not None]
-    best = None
-    if len(set(known)) > 1 and measure.better:
-        best = max(known) if measure.better == "higher" else min(known)
-    return tuple(
-        Cell(number(value, measure), short is not None and short == best)
-        for value, short in zip(values, rounded, strict=True)
-    )
-
-
-def number(value: float | None, measure: SegmentationMeasure) -> str:
-    """As printed; – where there is no meaning."""
-    return "–" if value is None else f"{value:.{measure.decimals}f}"
-
-
-def _span(one: Interval | None, measure: SegmentationMeasure) -> str:
-    if one is None:
-        return ""
-    return f"{number(one.low, measure)} to {number(one.high, measure)}"
-
-
-def _data_address(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
