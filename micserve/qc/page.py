@@ -41,6 +41,8 @@ class Printed(Protocol):
     """What of a measure is printed, of a restoration or a segmentation."""
 
     @property
+    def key(self) -> str: ...
+    @property
     def label(self) -> str: ...
     @property
     def unit(self) -> str: ...
@@ -91,7 +93,7 @@ def report_html(
         sentence=kept_together(verdict.sentence, report),
         spots_sentence=kept_together(verdict.spots, report),
         methods=[unbroken(method.label) for method in report.methods],
-        means=[mean_row(measure, report) for measure in MEASURES],
+        rows=[mean_row(measure, report) for measure in MEASURES],
         gains=list(gain_rows(report)),
         intervals=interval_words(report),
         spots=None if report.spots is None else list(spot_rows(report)),
@@ -100,6 +102,7 @@ def report_html(
         images=list(image_rows(report)),
         count=len(report.images),
         measures=MEASURES,
+        measures_in_full=MEASURES,
         sweeps=[sweep_rows(method.sweep) for method in report.methods if method.sweep],
         notes=report.notes,
         pictures=[
