@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from micserve.errors import NotFoundError
 from micserve.serving.problems import problem_responses
-from services.gateway.openapi import answers
+from services.gateway.openapi import BINARY, answers
 from services.gateway.page.shell import page as framed
 from services.gateway.parcels import TSV, TYPES
 from services.gateway.parts import Here
@@ -136,5 +136,5 @@ def add_fiji(app: FastAPI) -> None:
     )
     async def parcel_file(identity: str, name: str, here: Here) -> Response:
         path = await asyncio.to_thread(here.parcels.file, identity, name)
-        kind = TYPES.get(path.suffix, "application/octet-stream")
+        kind = TYPES.get(path.suffix, BINARY)
         return FileResponse(path, media_type=kind)

@@ -29,9 +29,19 @@ _SCHEMES = {
 }
 
 
+BINARY = "application/octet-stream"
+
+FILE = {"type": "string", "format": "binary"}
+
+BINARY_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {BINARY: {"schema": FILE}}},
+}
+"""For `openapi_extra`: the request is a file as it is."""
+
+
 def answers(*media_types: str) -> dict[int | str, dict[str, Any]]:
     """For OpenAPI: success is a file of one of these types."""
-    file = {"schema": {"type": "string", "format": "binary"}}
+    file = {"schema": FILE}
     return {
         200: {
             "description": "By `Accept`." if media_types[1:] else "The file.",

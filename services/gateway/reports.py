@@ -16,14 +16,13 @@ from micserve.errors import UploadError
 from micserve.serving.answers import FileAnswer, disposition
 from micserve.serving.uploads import Form, receive_form
 from services.gateway import negotiation, quality_form
+from services.gateway.openapi import FILE
 from services.gateway.parcels import TSV, listed
 from services.gateway.parts import Parts
 from services.gateway.quality import ENDINGS, FORMATS, ReportFormat, ReportOrder, Teller
 from services.gateway.reports_begun import accepted
 
 MEDIA_TYPES = {".html": "text/html", ".pdf": "application/pdf"}
-
-_FILE = {"type": "string", "format": "binary"}
 
 OPENAPI: dict[str, Any] = {
     "requestBody": {
@@ -34,9 +33,9 @@ OPENAPI: dict[str, Any] = {
                     "type": "object",
                     "required": ["target"],
                     "properties": {
-                        "target": _FILE | {"description": "Ground truth."},
-                        "prediction": _FILE | {"description": "The result to judge."},
-                        "source": _FILE
+                        "target": FILE | {"description": "Ground truth."},
+                        "prediction": FILE | {"description": "The result to judge."},
+                        "source": FILE
                         | {"description": "What the model was given; needed for `model`."},
                         "model": {
                             "type": "string",

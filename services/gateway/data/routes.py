@@ -17,18 +17,12 @@ from services.gateway.data import uploads
 from services.gateway.data.datasets import Dataset, Datasets
 from services.gateway.data.folders import Folder
 from services.gateway.data.places import parse_place
-from services.gateway.openapi import answers
+from services.gateway.openapi import BINARY, BINARY_BODY, answers
 from services.gateway.parcels import TSV
 from services.gateway.parts import Here
 
 MOST_FILES_SHOWN = 2000
 
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 RANGE_HEADER = {
     "name": "Content-Range",
     "in": "header",
@@ -173,7 +167,7 @@ def _add_files(app: FastAPI) -> None:
         "/v1/data/{data}/files/{path:path}",
         summary="Upload a file, whole or, with Content-Range, a part of it",
         responses=problem_responses(403, 404, 409, 413, 422, 503, 507),
-        openapi_extra={**BODY, "parameters": [RANGE_HEADER]},
+        openapi_extra={**BINARY_BODY, "parameters": [RANGE_HEADER]},
     )
     async def put(
         data: str, path: str, request: Request, here: Here, caller: WhoAsks
@@ -192,7 +186,7 @@ def _add_files(app: FastAPI) -> None:
         "/v1/data/{data}/files/{path:path}",
         summary="A file as it was uploaded; HEAD says how much of it has arrived",
         response_class=Response,
-        responses=answers("application/octet-stream") | problem_responses(403, 404, 422),
+        responses=answers(BINARY) | problem_responses(403, 404, 422),
     )
     async def get(data: str, path: str, request: Request, here: Here, caller: WhoAsks) -> Response:
         datasets = here.library.datasets
@@ -208,7 +202,7 @@ def _add_files(app: FastAPI) -> None:
         name = path.rpartition("/")[2]
         headers |= {"Content-Disposition": disposition(name), "X-Content-Type-Options": "nosniff"}
         found = datasets.find_file(dataset, path)
-        return FileResponse(found, media_type="application/octet-stream", headers=headers)
+        return FileResponse(found, media_type=BINARY, headers=headers)
 
     @app.delete(
         "/v1/data/{data}/files/{path:path}",

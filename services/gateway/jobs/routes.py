@@ -25,17 +25,10 @@ from services.gateway.jobs.views import (
     jobs_table,
     view_of,
 )
-from services.gateway.openapi import answers
+from services.gateway.openapi import BINARY, BINARY_BODY, answers
 from services.gateway.parcels import TSV, TYPES
 from services.gateway.parts import Accept, Here, Parts
 
-BINARY = "application/octet-stream"
-IMAGE_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 EVENTS = "text/event-stream"
 EVENTS_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"description": "The events.", "content": {EVENTS: {"schema": {"type": "object"}}}}
@@ -74,7 +67,7 @@ def _add_orders(app: FastAPI) -> None:
         summary="Order the prediction of the image that is sent; the query is that of predict",
         response_model=JobView,
         responses=problem_responses(403, 404, 413, 422, 429, 503, 507),
-        openapi_extra=IMAGE_BODY,
+        openapi_extra=BINARY_BODY,
     )
     async def order_image(
         name: str, request: Request, here: Here, caller: WhoAsks, accept: Accept = "*/*"

@@ -21,7 +21,7 @@ from micserve.image import Image
 from micserve.serving.answers import disposition
 from micserve.serving.problems import problem_responses
 from micserve.serving.uploads import receive_image
-from services.gateway.openapi import answers
+from services.gateway.openapi import BINARY, BINARY_BODY, answers
 from services.gateway.parts import Here
 
 MOST_BYTES = 256 << 20
@@ -31,13 +31,6 @@ AT_A_TIME = 2
 """Images that are decoded at the same time."""
 
 HEADER = "X-Micserve-Image"
-
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 
 Place = Annotated[int, Query(ge=0)]
 Length = Annotated[int, Query(ge=1)]
@@ -51,8 +44,8 @@ def add_pixels(app: FastAPI) -> None:
         "/v1/pixels",
         summary="An image's planes as raw little-endian numbers, for a browser to show",
         response_class=Response,
-        responses=answers("application/octet-stream") | problem_responses(413, 422, 503),
-        openapi_extra=_BODY,
+        responses=answers(BINARY) | problem_responses(413, 422, 503),
+        openapi_extra=BINARY_BODY,
     )
     async def pixels(request: Request, here: Here) -> Response:
         """Planes in T, Z, C order, each (Y, X) or (Y, X, 3); `X-Micserve-Image` is JSON with
@@ -63,14 +56,14 @@ def add_pixels(app: FastAPI) -> None:
             async with turn:
                 facts, content = await asyncio.to_thread(_planes, upload.source, upload.filename)
         headers = {HEADER: json.dumps(facts)}
-        return Response(content, media_type="application/octet-stream", headers=headers)
+        return Response(content, media_type=BINARY, headers=headers)
 
     @app.post(
         "/v1/crop",
         summary="A rectangle of an image, as TIFF with its axes and calibration",
         response_class=Response,
         responses=answers("image/tiff") | problem_responses(413, 422, 503),
-        openapi_extra=_BODY,
+        openapi_extra=BINARY_BODY,
     )
     async def crop(
         request: Request, here: Here, x: Place, y: Place, width: Length, height: Length
