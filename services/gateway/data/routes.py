@@ -17,6 +17,7 @@ from services.gateway.data import uploads
 from services.gateway.data.datasets import Dataset, Datasets
 from services.gateway.data.folders import Folder
 from services.gateway.data.places import parse_place
+from services.gateway.jobs.orders import FamilyWord
 from services.gateway.openapi import BINARY, BINARY_BODY, answers
 from services.gateway.parcels import TSV
 from services.gateway.parts import Here
@@ -71,7 +72,7 @@ class FolderListing(BaseModel):
 class CheckOrder(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    family: Literal["n2v", "care", "stardist", "unet", "fnet"]
+    family: FamilyWord
     ndim: Literal[2, 3] = 2
     source: str = Field(description="Place of the images.")
     target: str | None = Field(default=None, description="Place of the targets.")
@@ -232,7 +233,8 @@ def _add_folders(app: FastAPI) -> None:
         start = None if below is None else parse_place(below)
         if start is not None and start.kind != "root":
             raise NotFoundError(f"{below} is not a folder of the server; see /v1/folders.")
-        return FolderListing(folders=tuple(await asyncio.to_thread(_listing, here, start)))
+        found = await asyncio.to_thread(here.library.roots.listing, start)
+        return FolderListing(folders=tuple(found))
 
     @app.post(
         "/v1/data/check",
@@ -254,10 +256,6 @@ def _add_folders(app: FastAPI) -> None:
             {k: v for k, v in order.parameters.items() if k not in ("data", "target")},
         )
         return Checked.model_validate(said)
-
-
-def _listing(here: Here, start: Any) -> list[Folder]:
-    return here.library.roots.listing(start)
 
 
 def _views(here: Here, caller: Caller) -> list[DatasetView]:

@@ -1,6 +1,6 @@
 """From what a person orders to the program that does it: checked before anything is started."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,14 +12,15 @@ from micserve.families import FAMILIES
 from micserve.registry import ModelRef, ModelVersion
 from micserve.registry.jobs import JobOrder
 from services.gateway.callers import ANYBODY, Caller
-from services.gateway.data.library import Library
-from services.gateway.jobs.families import trainable
+from services.gateway.jobs.families import Scalar, trainable
 from services.gateway.jobs.spool import Spec
 from services.gateway.parts import Parts
 
 FamilyWord = Literal["n2v", "care", "stardist", "unet", "fnet"]
 PREDICTING = "services.gateway.jobs.predicting"
-OUTPUTS = ("image", "labels", "rois", "table", "bundle")
+
+Program = Callable[[str], Spec]
+"""What to run, once the job has an id."""
 
 
 class TrainOrder(BaseModel):
@@ -36,7 +37,7 @@ class TrainOrder(BaseModel):
     preset: str = "recommended"
     source: str = Field(description="Place of the images, as in `data:<id>/noisy`.")
     target: str | None = Field(default=None, description="Place of the targets.")
-    parameters: dict[str, bool | int | float | str | None] = Field(
+    parameters: dict[str, Scalar] = Field(
         default_factory=dict, description="As `GET /v1/families` lists them."
     )
 
@@ -50,7 +51,7 @@ class PredictOrder(BaseModel):
     model: str = Field(description="`name`, `name@version` or `name@alias`.")
     source: str = Field(description="Place of a folder or an image.")
     output: Literal["image", "labels", "rois", "table", "bundle"] = "image"
-    parameters: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
+    parameters: dict[str, Scalar] = Field(default_factory=dict)
 
 
 Order = Annotated[TrainOrder | PredictOrder, Field(discriminator="kind")]
@@ -73,7 +74,7 @@ class Prediction(BaseModel):
     parameters: dict[str, str]
 
 
-def training(order: TrainOrder, here: Parts, caller: Caller) -> tuple[JobOrder, Any]:
+def training(order: TrainOrder, here: Parts, caller: Caller) -> tuple[JobOrder, Program]:
     """The order as it is kept, and how its program is made once there is an id.
 
     Raises
@@ -89,7 +90,8 @@ def training(order: TrainOrder, here: Parts, caller: Caller) -> tuple[JobOrder, 
         pointer = str(ref.version or ref.alias)
         parameters["from_model"] = str(here.catalogue.version(ref.name, pointer).ref)
     source = here.library.folder(order.source, caller)[1]
-    target = _target(order, here.library, caller) if family.paired else None
+    place = order.target if family.paired else None
+    target = here.library.folder(place, caller)[1] if place else None
     if caller != ANYBODY:
         parameters.setdefault("author", caller.name)
     kept = JobOrder(
@@ -98,7 +100,7 @@ def training(order: TrainOrder, here: Parts, caller: Caller) -> tuple[JobOrder, 
         model=order.name,
         owner=caller.name,
         source=order.source,
-        target=order.target if family.paired else None,
+        target=place,
         ndim=order.ndim,
         preset=order.preset,
         parameters=parameters,
@@ -119,10 +121,6 @@ def training(order: TrainOrder, here: Parts, caller: Caller) -> tuple[JobOrder, 
     return kept, program
 
 
-def _target(order: TrainOrder, library: Library, caller: Caller) -> Path | None:
-    return library.folder(order.target, caller)[1] if order.target else None
-
-
 def as_flag(value: Any) -> str:
     """As the trainers' command line takes it."""
     if isinstance(value, bool):
@@ -139,7 +137,7 @@ def prediction(
     source: Path | None,
     output: str,
     parameters: Mapping[str, Any],
-) -> tuple[JobOrder, Any]:
+) -> tuple[JobOrder, Program]:
     """As `training`; `source` is None for an image that comes with the order."""
     family = FAMILIES[version.family]
     offered = (*family.outputs, *(() if "bundle" in family.outputs else ("bundle",)))
