@@ -16,12 +16,11 @@ from micserve.errors import NotFoundError
 from micserve.serving.problems import problem_responses
 from services.gateway.callers import Caller, WhoAsks
 from services.gateway.catalogue import PARAMETER_COLUMNS, tab_separated
+from services.gateway.data.folders import SUFFIXES
 from services.gateway.jobs.families import Scalar, TrainableFamily, TrainingParameter, trainable
 from services.gateway.openapi import answers
 from services.gateway.parcels import TSV
 from services.gateway.parts import Here, Parts
-
-IMAGES = (".tif", ".tiff", ".png")
 
 
 def add_training_tables(app: FastAPI) -> None:
@@ -109,7 +108,7 @@ def _places(here: Parts, caller: Caller) -> list[tuple[str, ...]]:
         folders = Counter(
             PurePosixPath(path).parent
             for path, _ in datasets.files(dataset)
-            if path.lower().endswith(IMAGES)
+            if path.lower().endswith(SUFFIXES)
         )
         for folder, count in sorted(folders.items()):
             place = f"data:{dataset.id}/" + ("" if str(folder) == "." else str(folder))

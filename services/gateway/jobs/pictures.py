@@ -18,8 +18,8 @@ import numpy as np
 from micserve.codecs import image_to_bytes
 from micserve.errors import ImageFormatError, ImageTooLargeError
 from micserve.image import Calibration, Image
+from services.gateway.data.folders import SUFFIXES
 
-SUFFIXES = (".tif", ".tiff", ".png")
 ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup")
 """One of them is in the folder of every Zarr group, of either version."""
 PIECE = 1 << 20
