@@ -34,7 +34,6 @@ STATE = "micserve.job.state"
 STARTED = "micserve.job.started"
 ENDED_AT = "micserve.job.ended"
 VERSION = "micserve.job.version"
-MESSAGE = "micserve.job.message"
 
 CURVES = ("loss", "val_loss", "learning_rate")
 MOST_LISTED = 500
@@ -72,7 +71,6 @@ class JobRecord(Contract):
     """Of the executor; None before it was submitted."""
     attempt: int = 1
     error: str | None = None
-    message: str = ""
     version: int | None = None
     """That a training published."""
     progress: Progress | None = None
@@ -132,9 +130,6 @@ class JobRecords:
         )
         self.note(identity, {**tags, KEPT: "ended"})
 
-    def note_progress(self, identity: str, progress: Progress) -> None:
-        self.note(identity, {PROGRESS: progress.model_dump_json()})
-
     def delete(self, identity: str) -> None:
         """From the lists. The run stays: a version may have its files there."""
         self.note(identity, {KEPT: "deleted"})
@@ -180,7 +175,6 @@ def _record(run: Any) -> JobRecord | None:
             "handle": tags.get(HANDLE),
             "attempt": int(tags.get(ATTEMPT, "1")),
             "error": tags.get(ERROR) or None,
-            "message": tags.get(MESSAGE, ""),
             "version": int(tags[VERSION]) if VERSION in tags else None,
             "progress": Progress.model_validate_json(progress) if progress else None,
             "metrics": dict(run.data.metrics),

@@ -153,7 +153,7 @@ class Datasets:
         found = self.find_file(dataset, path)
         size = found.stat().st_size
         found.unlink()
-        self._changed(dataset, -size)
+        self.arrived(dataset, -size)
         base, folder = self.base(dataset), found.parent
         while folder != base and not any(folder.iterdir()):
             folder.rmdir()
@@ -194,17 +194,14 @@ class Datasets:
 
     def arrived(self, dataset: Dataset, more: int) -> None:
         """Count what was kept or given back."""
-        self._changed(dataset, more)
+        with self._lock:
+            if dataset.id in self._sizes:
+                self._sizes[dataset.id] += more
 
     def recount(self, dataset: Dataset) -> None:
         """Look at the disk again before the next answer."""
         with self._lock:
             self._sizes.pop(dataset.id, None)
-
-    def _changed(self, dataset: Dataset, by: int) -> None:
-        with self._lock:
-            if dataset.id in self._sizes:
-                self._sizes[dataset.id] += by
 
     def _size(self, dataset: Dataset) -> int:
         """Counted once, then kept up to date."""

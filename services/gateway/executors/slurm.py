@@ -192,14 +192,7 @@ class SlurmExecutor:
 
 
 def _is_away(said: str) -> bool:
-    return any(
-        words in said
-        for words in (
-            "Unable to contact slurm controller",
-            "Connection refused",
-            "Socket timed out",
-        )
-    )
+    return any(words in said for words in AWAY)
 
 
 def _last(lines: Sequence[str]) -> str:
