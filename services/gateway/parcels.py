@@ -21,7 +21,7 @@ from starlette.responses import Response
 from micserve.errors import NotFoundError
 from micserve.serving.scratch import Scratch
 from micserve.serving.uploads import UploadLimits, receive_image
-from services.gateway.upstream import Query, Upstreams
+from services.gateway.upstream import Query, Upstreams, passed_on
 
 KEPT_S = 900.0
 """Long enough for a slow connection to fetch every file; then the disk is free again."""
@@ -119,7 +119,6 @@ async def predict_listed(
             family, path, [*asked, ("output", "bundle")], upload.source, bundle
         )
         if answer.status_code != httpx.codes.OK:
-            kept = {k: v for k, v in answer.headers.items() if k in ("content-type", "retry-after")}
-            return Response(answer.content, status_code=answer.status_code, headers=kept)
+            return passed_on(answer)
         said = {k: v for k, v in answer.headers.items() if k.startswith("x-micserve-")}
         return await listed(parcels, bundle, said)

@@ -21,6 +21,7 @@ from services.gateway.parcels import TSV, listed
 from services.gateway.parts import Parts
 from services.gateway.quality import ENDINGS, FORMATS, ReportFormat, ReportOrder, Teller
 from services.gateway.reports_begun import accepted
+from services.gateway.upstream import passed_on
 
 MEDIA_TYPES = {".html": "text/html", ".pdf": "application/pdf"}
 
@@ -177,8 +178,7 @@ async def _prediction(
         target,
     )
     if answer.status_code != httpx.codes.OK:
-        kept = {k: v for k, v in answer.headers.items() if k in ("content-type", "retry-after")}
-        return Response(answer.content, status_code=answer.status_code, headers=kept)
+        return passed_on(answer)
     wanted = wanted.for_model(version.family, version.ndim, asked)
     return _Prediction(target, wanted, str(version.ref), version.digest)
 

@@ -224,6 +224,12 @@ class _Content(Protocol):
     def can_be_sent_again(self) -> bool: ...
 
 
+def passed_on(problem: httpx.Response) -> Response:
+    """A service's refusal, whose body was read, as the gateway's own answer."""
+    kept = {k: v for k, v in problem.headers.items() if k in ("content-type", "retry-after")}
+    return Response(problem.content, status_code=problem.status_code, headers=kept)
+
+
 def _away(family: str, replicas: Replicas) -> ServiceUnavailableError:
     return ServiceUnavailableError(
         f"The {family} service at {replicas} is not running. Try again in a minute; if it stays "
