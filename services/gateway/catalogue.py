@@ -123,7 +123,11 @@ class Catalogue:
 
     def version(self, name: str, pointer: str) -> ModelVersion:
         """By number or alias."""
-        return self._directory.resolve(self._allowed(f"{name}@{pointer}"))
+        return self.find(f"{name}@{pointer}")
+
+    def find(self, text: str) -> ModelVersion:
+        """What `name`, `name@version` or `name@alias` means."""
+        return self._directory.resolve(self._allowed(text))
 
     def fresh_version(self, name: str, pointer: str) -> ModelVersion:
         """With what may have been attached since it was first seen."""

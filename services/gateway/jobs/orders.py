@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from micserve.artifact.contract import MODEL_NAME
 from micserve.errors import ParameterError
 from micserve.families import FAMILIES
-from micserve.registry import ModelRef, ModelVersion
+from micserve.registry import ModelVersion
 from micserve.registry.jobs import JobOrder
 from services.gateway.callers import ANYBODY, Caller
 from services.gateway.jobs.families import Scalar, trainable
@@ -86,9 +86,7 @@ def training(order: TrainOrder, here: Parts, caller: Caller) -> tuple[JobOrder, 
     parameters = family.checked(order.parameters, order.ndim, order.preset)
     here.catalogue.refuse_hidden(order.name)
     if parameters.get("from_model"):
-        ref = ModelRef.parse(str(parameters["from_model"]))
-        pointer = str(ref.version or ref.alias)
-        parameters["from_model"] = str(here.catalogue.version(ref.name, pointer).ref)
+        parameters["from_model"] = str(here.catalogue.find(str(parameters["from_model"])).ref)
     source = here.library.folder(order.source, caller)[1]
     place = order.target if family.paired else None
     target = here.library.folder(place, caller)[1] if place else None

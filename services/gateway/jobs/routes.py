@@ -9,7 +9,6 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from micserve.errors import NotFoundError
 from micserve.files import said_when_full
-from micserve.registry import ModelRef
 from micserve.registry.jobs import ENDED, JobRecord
 from micserve.serving.answers import disposition
 from micserve.serving.problems import problem_responses
@@ -114,12 +113,10 @@ def _ordered(here: Parts, order: Order, caller: Caller) -> JobRecord:
     if isinstance(order, TrainOrder):
         kept, program = training(order, here, caller)
     else:
-        ref = ModelRef.parse(order.model)
-        version = here.catalogue.version(ref.name, str(ref.version or ref.alias))
         kept, program = prediction(
             here,
             caller,
-            version=version,
+            version=here.catalogue.find(order.model),
             place=order.source,
             source=here.library.find(order.source, caller)[1],
             output=order.output,
