@@ -139,24 +139,18 @@ class JobDesk:
         return self.records.listing(None if caller.role == "admin" else caller.name)
 
     def log_tail(self, record: JobRecord, lines: int = LOG_LINES) -> list[str]:
-        task = self.spool.task(record)
-        if task is None or record.handle is None:
-            return []
-        return self._executor(record).log_tail(task, record.handle, lines)
+        sent = self._sent(record)
+        return self._executor(record).log_tail(*sent, lines) if sent else []
 
     def position(self, record: JobRecord) -> int | None:
         """In the queue, from 1; None for what does not wait."""
-        task = self.spool.task(record) if record.state == "queued" else None
-        if task is None or record.handle is None:
-            return None
-        return self._executor(record).position(task, record.handle)
+        sent = self._sent(record) if record.state == "queued" else None
+        return self._executor(record).position(*sent) if sent else None
 
     def why_waiting(self, record: JobRecord) -> str:
         """What the scheduler says of a job that waits; empty where it says nothing."""
-        task = self.spool.task(record) if record.state == "queued" else None
-        if task is None or record.handle is None:
-            return ""
-        return self._executor(record).why_waiting(task, record.handle)
+        sent = self._sent(record) if record.state == "queued" else None
+        return self._executor(record).why_waiting(*sent) if sent else ""
 
     def refuse_in_use(self, place: str) -> None:
         """InUseError when a job that has not ended reads what is to be deleted."""
@@ -172,20 +166,19 @@ class JobDesk:
     # --- ending ---------------------------------------------------------------------------------
     def cancel(self, record: JobRecord) -> JobRecord:
         """End it within seconds; what has ended stays as it is."""
-        task = self.spool.task(record)
-        if record.state not in ENDED and task is not None and record.handle is not None:
-            self._executor(record).cancel(task, record.handle)
-            self._step(record)
-        elif record.state not in ENDED:
-            self.records.note_end(record.id, "cancelled")
+        if record.state not in ENDED:
+            if sent := self._sent(record):
+                self._executor(record).cancel(*sent)
+                self._step(record)
+            else:
+                self.records.note_end(record.id, "cancelled")
         self._soon.set()
         return self.records.read(record.id)
 
     def delete(self, record: JobRecord) -> None:
         """An ended job with its results; a version that it published stays."""
-        task = self.spool.task(record)
-        if task is not None and record.handle is not None:
-            self._executor(record).forget(task, record.handle)
+        if sent := self._sent(record):
+            self._executor(record).forget(*sent)
         self.records.delete(record.id)
         self.spool.remove(record.id)
 
@@ -240,11 +233,10 @@ class JobDesk:
             record = self.records.read(record.id)
             if record.state in ENDED:
                 return
-            task = self.spool.task(record)
-            if task is None or record.handle is None:
-                self._take_up(record.id)
+            if sent := self._sent(record):
+                self._settle(record, *sent)
             else:
-                self._settle(record, task, record.handle)
+                self._take_up(record.id)
 
     def _take_up(self, identity: str) -> None:
         """An order that a gateway was killed over; one that is being taken now is waited for."""
@@ -321,6 +313,13 @@ class JobDesk:
         attempt = record.attempt + 1
         self.records.note(record.id, {ATTEMPT: str(attempt), STATE: "queued"})
         self._submit(record.model_copy(update={"attempt": attempt}))
+
+    def _sent(self, record: JobRecord) -> tuple[Task, str] | None:
+        """The task and the handle that the executor gave it; None before it was submitted."""
+        if record.handle is None:
+            return None
+        task = self.spool.task(record)
+        return None if task is None else (task, record.handle)
 
     def _submit(self, record: JobRecord) -> None:
         task = self.spool.task(record)
