@@ -15,7 +15,7 @@ from micserve.errors import MicserveError, NotFoundError
 from micserve.registry.jobs import ENDED
 from services.gateway.callers import Caller
 from services.gateway.jobs.desk import JobDesk
-from services.gateway.jobs.views import JobView, view_of
+from services.gateway.jobs.views import JobView, seen_by
 
 EVERY_S = 1.0
 ALIVE_S = 15.0
@@ -32,8 +32,7 @@ async def events_of(desk: JobDesk, identity: str, caller: Caller) -> AsyncIterat
     quiet = 0.0
     while not desk.leaving.is_set():
         try:
-            record = await asyncio.to_thread(desk.one, identity, caller)
-            view = await asyncio.to_thread(view_of, desk, record)
+            view = await asyncio.to_thread(seen_by, caller, desk, identity)
             said = await asyncio.to_thread(told.news, view)
         except NotFoundError as error:
             yield _event("problem", {"detail": str(error)})

@@ -22,6 +22,7 @@ from services.gateway.jobs.views import (
     curves_table,
     job_line,
     jobs_table,
+    seen_by,
     view_of,
 )
 from services.gateway.openapi import BINARY, BINARY_BODY, answers
@@ -169,8 +170,7 @@ def _add_following(app: FastAPI) -> None:
         responses=answers(TSV) | problem_responses(404, 503),
     )
     async def line(job: str, here: Here, caller: WhoAsks) -> Response:
-        record = await asyncio.to_thread(here.jobs.one, job, caller)
-        view = await asyncio.to_thread(view_of, here.jobs, record)
+        view = await asyncio.to_thread(seen_by, caller, here.jobs, job)
         return Response(job_line(view), media_type=TSV)
 
     @app.get(
@@ -179,8 +179,7 @@ def _add_following(app: FastAPI) -> None:
         responses=problem_responses(404, 503),
     )
     async def one(job: str, here: Here, caller: WhoAsks) -> JobView:
-        record = await asyncio.to_thread(here.jobs.one, job, caller)
-        return await asyncio.to_thread(view_of, here.jobs, record)
+        return await asyncio.to_thread(seen_by, caller, here.jobs, job)
 
     @app.delete(
         "/v1/jobs/{job}",

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from micserve.registry import Progress
 from micserve.registry.jobs import JobRecord
+from services.gateway.callers import Caller
 from services.gateway.catalogue import tab_separated
 from services.gateway.jobs.desk import JobDesk, last_line
 
@@ -64,18 +65,22 @@ class JobListing(BaseModel):
     jobs: tuple[JobView, ...]
 
 
+def seen_by(caller: Caller, desk: JobDesk, identity: str) -> JobView:
+    """A job now; NotFoundError for what is not there or not the caller's to see."""
+    return view_of(desk, desk.one(identity, caller))
+
+
 def view_of(desk: JobDesk, record: JobRecord, *, whole: bool = True) -> JobView:
     """A job now. In listings (`whole` false) log and results of ended jobs are left out."""
     order = record.order
     model, _, pointer = order.model.partition("@")
-    live = record.state in ("queued", "running")
     lines = desk.log_tail(record) if whole or record.state == "running" else []
     return JobView(
         id=record.id,
         kind=order.kind,
         state=record.state,
         **_progress(record, lines, desk.why_waiting(record)),
-        queue_position=desk.position(record) if live else None,
+        queue_position=desk.position(record),
         owner=order.owner,
         created=record.created,
         started=record.started,
