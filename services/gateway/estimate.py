@@ -191,8 +191,7 @@ def add_estimate(app: FastAPI) -> None:
         family = trainable()[order.family]
         asked = family.checked(order.parameters, order.ndim, order.preset)
         values = {p.name: p.default for p in family.parameters}
-        presets = family.presets[str(order.ndim)]
-        values |= next(p.values for p in presets if p.name == order.preset)
+        values |= family.preset_values(str(order.ndim), order.preset)
         load = load_of(values | asked, ndim=order.ndim, pixels=order.pixels)
         before = await asyncio.to_thread(_remembered, here, order.family, order.ndim)
         return estimated(load, before, family)

@@ -17,7 +17,7 @@ from micserve.serving.problems import problem_responses
 from services.gateway.callers import Caller, WhoAsks
 from services.gateway.catalogue import PARAMETER_COLUMNS, tab_separated
 from services.gateway.data.folders import SUFFIXES
-from services.gateway.jobs.families import Scalar, TrainableFamily, TrainingParameter, trainable
+from services.gateway.jobs.families import Scalar, TrainingParameter, trainable
 from services.gateway.openapi import answers
 from services.gateway.parcels import TSV
 from services.gateway.parts import Here, Parts
@@ -52,7 +52,7 @@ def add_training_tables(app: FastAPI) -> None:
         if family is None:
             have = ", ".join(trainable())
             raise NotFoundError(f"There is no family {name!r} to train; there are {have}.")
-        values = preset_values(family, ndim, preset)
+        values = family.preset_values(ndim, preset)
         return _table(PARAMETER_COLUMNS, [_row(p, values) for p in family.parameters])
 
     @app.get(
@@ -68,15 +68,6 @@ def add_training_tables(app: FastAPI) -> None:
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Response:
     return Response(tab_separated(columns, rows), media_type=TSV)
-
-
-def preset_values(family: TrainableFamily, ndim: str, preset: str) -> dict[str, Scalar]:
-    """What a preset changes."""
-    presets = {each.name: each.values for each in family.presets.get(ndim, ())}
-    if preset not in presets:
-        have = ", ".join(presets) or "none"
-        raise NotFoundError(f"{family.title} has no preset {preset!r} in {ndim}D; it has: {have}.")
-    return presets[preset]
 
 
 def _row(parameter: TrainingParameter, preset: dict[str, Scalar]) -> tuple[str, ...]:

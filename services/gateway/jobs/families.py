@@ -13,7 +13,7 @@ from typing import Any, Literal
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
-from micserve.errors import ParameterError
+from micserve.errors import NotFoundError, ParameterError
 from micserve.serving.problems import problem_responses
 
 Scalar = bool | int | float | str | None
@@ -126,6 +126,16 @@ class TrainableFamily(BaseModel):
         if wrong:
             raise ParameterError(" ".join(wrong))
         return spelled
+
+    def preset_values(self, ndim: str, preset: str) -> dict[str, Scalar]:
+        """What a preset changes; NotFoundError for one that there is not."""
+        presets = {each.name: each.values for each in self.presets.get(ndim, ())}
+        if preset not in presets:
+            have = ", ".join(presets) or "none"
+            raise NotFoundError(
+                f"{self.title} has no preset {preset!r} in {ndim}D; it has: {have}."
+            )
+        return presets[preset]
 
 
 class FamilyListing(BaseModel):
