@@ -163,6 +163,12 @@ def tab_separated(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join("\t".join(" ".join(c.split()) for c in row) + "\n" for row in (columns, *rows))
 
 
+def progress_line(state: str, fraction: float, message: str, seconds_left: float | None) -> str:
+    """One line for macros that wait: `state<TAB>fraction<TAB>message<TAB>seconds_left`."""
+    left = "" if seconds_left is None else f"{seconds_left:.0f}"
+    return tab_separated((state, f"{fraction:.4f}", message, left), ())
+
+
 def _row(model: Model) -> tuple[str, ...]:
     family, card = FAMILIES[model.latest.family], model.latest.card
     production = model.aliases.get("production")

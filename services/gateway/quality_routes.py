@@ -19,11 +19,12 @@ from micserve.qc.segmentation import SegmentationDocument
 from micserve.serving.problems import problem_responses
 from services.gateway import negotiation, reports
 from services.gateway.callers import WhoAsks
+from services.gateway.catalogue import progress_line
 from services.gateway.openapi import answers
 from services.gateway.parcels import TSV, listed
 from services.gateway.parts import Accept, Here
 from services.gateway.quality import FORMATS, ReportFormat
-from services.gateway.reports_begun import ReportState, line
+from services.gateway.reports_begun import ReportState
 
 Prefer = Annotated[
     str,
@@ -74,7 +75,8 @@ def add_quality(app: FastAPI) -> None:
     async def state_line(report: str, here: Here, caller: WhoAsks) -> Response:
         found = here.reports_begun.find(report, caller)
         state = await asyncio.to_thread(found.state)
-        return Response(line(state), media_type=TSV)
+        text = progress_line(state.state, state.fraction, state.message, state.seconds_left)
+        return Response(text, media_type=TSV)
 
     @app.get(
         "/v1/qc/{report}",

@@ -199,10 +199,3 @@ def accepted(one: Begun, *, as_line: bool) -> Response:
         return Response(text, 202, headers, media_type=TSV)
     text = one.state().model_dump_json()
     return Response(text, 202, headers, media_type="application/json")
-
-
-def line(state: ReportState) -> str:
-    """As macros read it: state, fraction, message, seconds left."""
-    left = "" if state.seconds_left is None else f"{state.seconds_left:.0f}"
-    message = " ".join(state.message.split())
-    return f"{state.state}\t{state.fraction:.4f}\t{message}\t{left}\n"

@@ -14,13 +14,13 @@ from micserve.serving.answers import disposition
 from micserve.serving.problems import problem_responses
 from micserve.serving.uploads import UploadLimits, receive_image
 from services.gateway.callers import Caller, WhoAsks
+from services.gateway.catalogue import progress_line
 from services.gateway.jobs.events import events_of
 from services.gateway.jobs.orders import Order, TrainOrder, prediction, training
 from services.gateway.jobs.views import (
     JobListing,
     JobView,
     curves_table,
-    job_line,
     jobs_table,
     seen_by,
     view_of,
@@ -171,7 +171,8 @@ def _add_following(app: FastAPI) -> None:
     )
     async def line(job: str, here: Here, caller: WhoAsks) -> Response:
         view = await asyncio.to_thread(seen_by, caller, here.jobs, job)
-        return Response(job_line(view), media_type=TSV)
+        text = progress_line(view.state, view.fraction, view.message, view.seconds_left)
+        return Response(text, media_type=TSV)
 
     @app.get(
         "/v1/jobs/{job}",

@@ -149,13 +149,6 @@ def _four(
     }
 
 
-def job_line(view: JobView) -> str:
-    """`state<TAB>fraction<TAB>message<TAB>seconds_left`, for macros."""
-    left = "" if view.seconds_left is None else f"{view.seconds_left:.0f}"
-    cells = (view.state, f"{view.fraction:.4f}", view.message, left)
-    return "\t".join(" ".join(cell.split()) for cell in cells) + "\n"
-
-
 def jobs_table(views: tuple[JobView, ...]) -> str:
     """One line per job under a line of column names."""
     return tab_separated(JOB_COLUMNS, (_cells(v.model_dump(mode="json")) for v in views))
