@@ -59,6 +59,7 @@ class _Told:
         self._desk, self._identity = desk, identity
         self._progress: dict[str, Any] = {}
         self._epochs = 0
+        self._trained: tuple[Any, ...] = ()
         self._lines: list[str] = []
 
     def news(self, view: JobView) -> list[str]:
@@ -69,11 +70,14 @@ class _Told:
             self._progress = progress
             said.append(_event("progress", progress))
         said += [_event("log", {"line": line}) for line in self._new_lines(list(view.log_tail))]
-        if view.kind == "train" and view.metrics:
+        trained = (view.state, view.phase, view.fraction, view.metrics)
+        if view.kind == "train" and view.metrics and trained != self._trained:
+            # The whole history is three requests: asked for when something changed, not always.
             rows = self._desk.records.curves(self._identity)
             if len(rows) > self._epochs:
                 said.append(_event("metrics", rows[self._epochs :]))
                 self._epochs = len(rows)
+            self._trained = trained
         return said
 
     def _new_lines(self, tail: list[str]) -> list[str]:
