@@ -26,7 +26,7 @@ from micserve.errors import (
 )
 from micserve.files import publish_file, said_when_full, sync_folder
 from services.gateway.callers import Caller
-from services.gateway.data.places import Place, inside, relative_path
+from services.gateway.data.places import relative_path
 
 MIB = 1 << 20
 LONGEST_TITLE = 100
@@ -143,11 +143,6 @@ class Datasets:
 
     def incoming(self, dataset: Dataset) -> Path:
         return self._folder / dataset.id / "incoming"
-
-    def find(self, place: Place, caller: Caller) -> Path:
-        """The file or folder that a `data:` place means."""
-        dataset = self.one(place.where, caller)
-        return inside(self.base(dataset), place.path, str(place))
 
     def delete_file(self, dataset: Dataset, path: str) -> None:
         found = self.find_file(dataset, path)

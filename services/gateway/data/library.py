@@ -6,7 +6,7 @@ from micserve.errors import ParameterError
 from services.gateway.callers import Caller
 from services.gateway.data.datasets import Datasets
 from services.gateway.data.folders import Roots
-from services.gateway.data.places import Place, parse_place, refuse_links_out
+from services.gateway.data.places import Place, inside, parse_place, refuse_links_out
 
 
 class Library:
@@ -24,10 +24,10 @@ class Library:
         """
         place = parse_place(text)
         if place.kind == "data":
-            dataset = self.datasets.one(place.where, caller)
-            base, found = self.datasets.base(dataset), self.datasets.find(place, caller)
+            base = self.datasets.base(self.datasets.one(place.where, caller))
         else:
-            base, found = self.roots.base(place), self.roots.find(place)
+            base = self.roots.base(place)
+        found = inside(base, place.path, str(place))
         refuse_links_out(found, base, str(place))
         return place, found
 
